@@ -1,0 +1,191 @@
+//! Inputs: what an action was seen to look at (a path set), and the states such things can be in.
+
+use crate::{Digest, Framed, Root, Roots, Sink};
+use serde::{Deserialize, Serialize};
+
+/// One thing an action looked at. Paths and names are in stored form (roots as placeholders).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Input {
+    /// What a path leads to, links followed: a file's bytes, a directory, nothing. Also of files that were only
+    /// `stat`ed: `git describe --dirty` knows changes by `stat` alone.
+    Path(Vec<u8>),
+    /// The path itself, links not followed: the target when it is a link, else like [`Input::Path`].
+    Link(Vec<u8>),
+    /// Names in a directory.
+    List(Vec<u8>),
+    /// The canonical form of a path.
+    Resolve(Vec<u8>),
+    /// A program looked for in the directories `before`, then on `PATH`.
+    Search { name: Vec<u8>, before: Vec<Vec<u8>> },
+    /// A variable's literal value.
+    Env(Vec<u8>),
+    /// The literal value of a variable that held a root of the checkout when it was read: binds.
+    EnvPlace(Vec<u8>),
+    /// A variable's value with roots as placeholders.
+    EnvPortable(Vec<u8>),
+    /// Every variable but named noise, roots of the build directory as placeholders.
+    EnvAll,
+    /// Where a root is: the entry is bound to it.
+    Place(Root),
+    /// What only shapes messages (colour, width), for actions that said something.
+    Messages,
+}
+
+impl Input {
+    /// Holds only for one value of a root.
+    pub fn binds(&self) -> bool {
+        matches!(self, Input::Place(_) | Input::EnvPlace(_))
+    }
+
+    pub fn describe(&self) -> String {
+        let r = |b: &[u8]| Roots::readable(b);
+        match self {
+            Input::Path(p) => format!("file {}", r(p)),
+            Input::Link(p) => format!("link {}", r(p)),
+            Input::List(p) => format!("names in {}", r(p)),
+            Input::Resolve(p) => format!("canonical form of {}", r(p)),
+            Input::Search { name, .. } => format!("program {} on PATH", r(name)),
+            Input::Env(n) | Input::EnvPlace(n) | Input::EnvPortable(n) => format!("variable {}", r(n)),
+            Input::EnvAll => "the environment".into(),
+            Input::Place(root) => format!("place of {}", root.name()),
+            Input::Messages => "colour and width of messages".into(),
+        }
+    }
+}
+
+/// What one input is like now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    Absent,
+    File { digest: Digest, executable: bool },
+    Dir,
+    /// A device, a socket, …: nothing to hash.
+    Other,
+    /// A name or text: a link's target, a canonical path, a variable's value, a program's place with its content.
+    Text(Vec<u8>),
+    /// Anything long, by its digest.
+    Hashed(Digest),
+    /// Looking failed with this error number.
+    Failed(i32),
+}
+
+impl State {
+    pub fn describe(&self) -> String {
+        match self {
+            State::Absent => "absent".into(),
+            State::File { digest, executable } => {
+                format!("{}{}", &digest.hex()[..16], if *executable { " (executable)" } else { "" })
+            }
+            State::Dir => "a directory".into(),
+            State::Other => "a special file".into(),
+            State::Text(t) => format!("{:?}", Roots::readable(t)),
+            State::Hashed(d) => d.hex()[..16].to_string(),
+            State::Failed(errno) => format!("error {errno}"),
+        }
+    }
+
+    fn write(&self, sink: &mut dyn Sink) {
+        match self {
+            State::Absent => sink.field("absent", b""),
+            State::File { digest, executable } => {
+                sink.field(if *executable { "executable" } else { "file" }, digest.as_bytes());
+            }
+            State::Dir => sink.field("dir", b""),
+            State::Other => sink.field("other", b""),
+            State::Text(t) => sink.field("text", t),
+            State::Hashed(d) => sink.field("hashed", d.as_bytes()),
+            State::Failed(errno) => sink.field("failed", &errno.to_le_bytes()),
+        }
+    }
+}
+
+/// The inputs an action was seen to look at, sorted: names, not contents.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PathSet {
+    pub inputs: Vec<Input>,
+    /// Of an entry that is bound: the fingerprint it would have unbound, and the digest of its outputs. When another
+    /// place of the root gives the same outputs, the binding is lifted.
+    pub bound: Option<(Digest, Digest)>,
+}
+
+impl PathSet {
+    /// The strong fingerprint: `weak` and the state of each input.
+    pub fn strong(&self, weak: &Digest, state_of: &mut dyn FnMut(&Input) -> State) -> Digest {
+        let mut hash = Framed::new("strong");
+        hash.put(weak.as_bytes());
+        for input in &self.inputs {
+            // The inputs' names are part of what is hashed: two path sets with equal states are different questions.
+            hash.put(&framed_name(input));
+            state_of(input).write(&mut hash);
+        }
+        hash.finish()
+    }
+
+    /// Without what binds it to a place.
+    pub fn unbound(&self) -> PathSet {
+        PathSet { inputs: self.inputs.iter().filter(|i| !i.binds()).cloned().collect(), bound: None }
+    }
+}
+
+/// A stable, framed encoding of an input's name.
+fn framed_name(input: &Input) -> Vec<u8> {
+    let tagged = |tag: u8, b: &[u8]| [&[tag], b].concat();
+    match input {
+        Input::Path(p) => tagged(b'p', p),
+        Input::Link(p) => tagged(b'l', p),
+        Input::List(p) => tagged(b'd', p),
+        Input::Resolve(p) => tagged(b'r', p),
+        Input::Search { name, before } => {
+            // Neither names nor directories hold a newline that could be mistaken: lengths are framed.
+            let mut out = tagged(b's', &(name.len() as u64).to_le_bytes());
+            out.extend(name);
+            for dir in before {
+                out.extend((dir.len() as u64).to_le_bytes());
+                out.extend(dir);
+            }
+            out
+        }
+        Input::Env(n) => tagged(b'e', n),
+        Input::EnvPlace(n) => tagged(b'E', n),
+        Input::EnvPortable(n) => tagged(b'v', n),
+        Input::EnvAll => vec![b'*'],
+        Input::Place(root) => tagged(b'@', root.name().as_bytes()),
+        Input::Messages => vec![b'm'],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: the name of an input is hashed with its state, so equal states of different inputs differ.
+    #[test]
+    fn names_count() {
+        let weak = Digest::of(b"w");
+        let of = |i: Input| PathSet { inputs: vec![i], bound: None }.strong(&weak, &mut |_| State::Absent);
+        assert_ne!(of(Input::Path(b"/a".to_vec())), of(Input::Path(b"/b".to_vec())));
+        assert_ne!(of(Input::Path(b"/a".to_vec())), of(Input::Link(b"/a".to_vec())));
+    }
+
+    /// Guards: each state hashes differently.
+    #[test]
+    fn states_count() {
+        let weak = Digest::of(b"w");
+        let set = PathSet { inputs: vec![Input::Path(b"/a".to_vec())], bound: None };
+        let d = Digest::of(b"x");
+        let states = [
+            State::Absent,
+            State::File { digest: d, executable: false },
+            State::File { digest: d, executable: true },
+            State::Dir,
+            State::Other,
+            State::Text(vec![]),
+            State::Hashed(d),
+            State::Failed(13),
+        ];
+        let mut seen: Vec<Digest> = states.iter().map(|s| set.strong(&weak, &mut |_| s.clone())).collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), states.len());
+    }
+}

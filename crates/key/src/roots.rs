@@ -1,0 +1,273 @@
+//! Known roots and their placeholders.
+//!
+//! A root is a directory whose place may differ between two builds of the same thing. In whatever is stored it stands as
+//! two bytes: [`MARK`] (NUL, which can stand in no path, argument, variable or text file) and the root's letter.
+
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
+
+/// First byte of a placeholder.
+pub const MARK: u8 = 0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Root {
+    /// What `KACHE_BASE_DIR` names.
+    Base,
+    /// Where cargo's target directory is.
+    Build,
+    /// The same with all symbolic links resolved, when that differs.
+    BuildReal,
+    /// The root of the cargo workspace.
+    Workspace,
+    /// `$CARGO_HOME`.
+    CargoHome,
+    /// The directory above the compiler's `bin`.
+    Toolchain,
+    Home,
+    Temp,
+}
+
+impl Root {
+    pub const ALL: [Root; 8] = [
+        Root::Base,
+        Root::Build,
+        Root::BuildReal,
+        Root::Workspace,
+        Root::CargoHome,
+        Root::Toolchain,
+        Root::Home,
+        Root::Temp,
+    ];
+
+    /// The byte that names the root in stored text; part of the key format.
+    const fn letter(self) -> u8 {
+        match self {
+            Root::Base => b'A',
+            Root::Build => b'B',
+            Root::BuildReal => b'b',
+            Root::Workspace => b'W',
+            Root::CargoHome => b'C',
+            Root::Toolchain => b'T',
+            Root::Home => b'H',
+            Root::Temp => b'M',
+        }
+    }
+
+    fn of_letter(letter: u8) -> Option<Root> {
+        Root::ALL.into_iter().find(|r| r.letter() == letter)
+    }
+
+    /// How it is shown to people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Root::Base => "<base>",
+            Root::Build => "<build>",
+            Root::BuildReal => "<build-real>",
+            Root::Workspace => "<workspace>",
+            Root::CargoHome => "<cargo-home>",
+            Root::Toolchain => "<toolchain>",
+            Root::Home => "<home>",
+            Root::Temp => "<temp>",
+        }
+    }
+
+    /// Its place is a matter of the checkout, not of the machine.
+    pub const fn moves_with_checkout(self) -> bool {
+        matches!(self, Root::Base | Root::Build | Root::BuildReal | Root::Workspace)
+    }
+}
+
+/// How paths are escaped in the text at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    Plain,
+    /// Makefile rules (`.d`): a space is `\ `. Comment lines (`# env-dep:…`) are plain.
+    Make,
+    /// Inside JSON strings.
+    Json,
+}
+
+impl Form {
+    fn escape(self, path: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(path.len());
+        for &b in path {
+            match (self, b) {
+                (Form::Make, b' ') => out.extend(b"\\ "),
+                (Form::Json, b'"') => out.extend(b"\\\""),
+                (Form::Json, b'\\') => out.extend(b"\\\\"),
+                (Form::Json, b'\n') => out.extend(b"\\n"),
+                (Form::Json, b'\t') => out.extend(b"\\t"),
+                _ => out.push(b),
+            }
+        }
+        out
+    }
+}
+
+/// The roots of one action with their places, longest first.
+#[derive(Clone, Debug, Default)]
+pub struct Roots {
+    places: Vec<(Root, Vec<u8>)>,
+}
+
+impl Roots {
+    /// Adds a root. Relative, empty and top-level places say nothing and are left out; the first root to take a place keeps it.
+    pub fn add(&mut self, root: Root, place: &[u8]) {
+        let place = place.strip_suffix(b"/").unwrap_or(place);
+        if place.len() < 2 || place[0] != b'/' || place.contains(&MARK) || self.places.iter().any(|(_, p)| p == place) {
+            return;
+        }
+        let at = self.places.partition_point(|(_, p)| p.len() >= place.len());
+        self.places.insert(at, (root, place.to_vec()));
+    }
+
+    pub fn place(&self, root: Root) -> Option<&[u8]> {
+        self.places.iter().find(|(r, _)| *r == root).map(|(_, p)| p.as_slice())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Root, &[u8])> {
+        self.places.iter().map(|(r, p)| (*r, p.as_slice()))
+    }
+
+    /// These roots, of which only those that move with the checkout count.
+    pub fn of_checkout(&self) -> Roots {
+        Roots { places: self.places.iter().filter(|(r, _)| r.moves_with_checkout()).cloned().collect() }
+    }
+
+    /// A path in stored form.
+    pub fn encode_path(&self, path: &[u8]) -> Vec<u8> {
+        for (root, place) in &self.places {
+            if let Some(rest) = path.strip_prefix(place.as_slice())
+                && (rest.is_empty() || rest[0] == b'/')
+            {
+                return [&[MARK, root.letter()], rest].concat();
+            }
+        }
+        path.to_vec()
+    }
+
+    /// Text (an argument, a variable, a file) in stored form: each root that stands there as a whole path or as the
+    /// beginning of one becomes its placeholder.
+    pub fn encode(&self, text: &[u8], form: Form) -> Vec<u8> {
+        let mut out = text.to_vec();
+        for (root, place) in &self.places {
+            let needle = form.escape(place);
+            if memmem::find(&out, &needle).is_none() {
+                continue;
+            }
+            let mut next = Vec::with_capacity(out.len());
+            let mut from = 0;
+            for at in memmem::find_iter(&out, &needle) {
+                if at < from || !stands_alone(&out, at, needle.len()) {
+                    continue;
+                }
+                next.extend_from_slice(&out[from..at]);
+                next.extend([MARK, root.letter()]);
+                from = at + needle.len();
+            }
+            next.extend_from_slice(&out[from..]);
+            out = next;
+        }
+        out
+    }
+
+    /// Stored form back to the places of this build. `None`: it names a root this action does not have.
+    pub fn decode(&self, stored: &[u8], form: Form) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(stored.len() + 64);
+        let mut rest = stored;
+        while let Some(at) = memchr::memchr(MARK, rest) {
+            out.extend_from_slice(&rest[..at]);
+            let root = Root::of_letter(*rest.get(at + 1)?)?;
+            out.extend(form.escape(self.place(root)?));
+            rest = &rest[at + 2..];
+        }
+        out.extend_from_slice(rest);
+        Some(out)
+    }
+
+    /// Stored form for people: `<workspace>/src/lib.rs`.
+    pub fn readable(stored: &[u8]) -> String {
+        let mut out = Vec::with_capacity(stored.len());
+        let mut bytes = stored.iter();
+        while let Some(&b) = bytes.next() {
+            match b {
+                MARK => out.extend(bytes.next().and_then(|l| Root::of_letter(*l)).map_or("<?>", Root::name).bytes()),
+                _ => out.push(b),
+            }
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// The roots that stand literally in `data` (the leak scan).
+    pub fn leaks(&self, data: &[u8]) -> Vec<Root> {
+        let found = |place: &[u8]| memmem::find_iter(data, place).any(|at| stands_alone(data, at, place.len()));
+        self.places.iter().filter(|(_, place)| found(place)).map(|(r, _)| *r).collect()
+    }
+}
+
+/// `/work` stands in `-L/work/lib`, not in `/work2` or `/home/work`.
+fn stands_alone(text: &[u8], at: usize, len: usize) -> bool {
+    let part_of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+') || b >= 0x80;
+    let after = text.get(at + len).copied();
+    let ends = match after {
+        None => true,
+        // "/work." at the end of a sentence is the path; "/work.old" is another one.
+        Some(b'.') => !text.get(at + len + 1).is_some_and(|b| part_of_name(*b)),
+        Some(b) => !part_of_name(b),
+    };
+    // A letter before the slash continues another path, but may also be an option (`-L/work`, `-I/work`).
+    let before = if at == 0 { None } else { text.get(at - 1).copied() };
+    let option = at >= 2 && text[at - 2] == b'-' && before.is_some_and(|b| b.is_ascii_alphabetic());
+    ends && (option || !before.is_some_and(|b| part_of_name(b) || b == b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(list: &[(Root, &str)]) -> Roots {
+        let mut roots = Roots::default();
+        for (r, p) in list {
+            roots.add(*r, p.as_bytes());
+        }
+        roots
+    }
+
+    /// Guards: the longest root wins, and only whole path components match.
+    #[test]
+    fn encodes_whole_components_longest_first() {
+        let a = roots(&[(Root::Workspace, "/w"), (Root::Build, "/w/target"), (Root::Temp, "/tmp/")]);
+        let b = roots(&[(Root::Workspace, "/other place"), (Root::Build, "/b"), (Root::Temp, "/t")]);
+        let enc = |s: &str| a.encode(s.as_bytes(), Form::Plain);
+        let there = |s: &str| String::from_utf8(b.decode(&enc(s), Form::Plain).unwrap()).unwrap();
+        assert_eq!(there("-L/w/target/x:/w/src;/tmp"), "-L/b/x:/other place/src;/t");
+        assert_eq!(there("/w2 /x/w /w.old"), "/w2 /x/w /w.old");
+        assert_eq!(there("see /w."), "see /other place.");
+        assert_eq!(Roots::readable(&enc("/w/a")), "<workspace>/a");
+    }
+
+    /// Guards: escaped forms are found and written for the place at hand.
+    #[test]
+    fn escapes_by_form() {
+        let a = roots(&[(Root::Workspace, "/a b")]);
+        let b = roots(&[(Root::Workspace, "/c\"d")]);
+        assert_eq!(b.decode(&a.encode(b"x: /a\\ b/y", Form::Make), Form::Make).unwrap(), b"x: /c\"d/y");
+        assert_eq!(b.decode(&a.encode(b"{\"/a b/y\"}", Form::Json), Form::Json).unwrap(), b"{\"/c\\\"d/y\"}");
+    }
+
+    /// Guards: a stored placeholder of a root we do not have is refused, as are torn ones.
+    #[test]
+    fn unknown_placeholders_are_refused() {
+        let a = roots(&[(Root::Workspace, "/a")]);
+        assert_eq!(a.decode(&[MARK, b'B'], Form::Plain), None);
+        assert_eq!(a.decode(&[MARK], Form::Plain), None);
+        assert_eq!(a.decode(&[MARK, b'?'], Form::Plain), None);
+    }
+
+    #[test]
+    fn leaks_are_literal_roots() {
+        let a = roots(&[(Root::Workspace, "/w/ws")]);
+        assert_eq!(a.leaks(b"\0\0/w/ws/src/lib.rs\0"), [Root::Workspace]);
+        assert!(a.leaks(b"/w/ws-old/x /w/wsx").is_empty());
+    }
+}

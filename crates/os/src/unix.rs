@@ -1,0 +1,418 @@
+//! Unix (Linux first): everything by bare system calls with typed errors.
+
+use crate::{FileKind, Meta, Method, Stamp};
+use rustix::fs::{self as rfs, AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// The bytes of a path or argument.
+pub fn bytes<T: AsRef<OsStr> + ?Sized>(s: &T) -> &[u8] {
+    s.as_ref().as_bytes()
+}
+
+/// Bytes as an argument or environment value.
+pub fn os_string(b: &[u8]) -> OsString {
+    OsString::from_vec(b.to_vec())
+}
+
+/// Bytes as a path.
+pub fn path(b: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(b))
+}
+
+fn stamp(t: rfs::StatxTimestamp) -> Stamp {
+    Stamp { sec: t.tv_sec, nsec: t.tv_nsec }
+}
+
+fn meta_of(s: &rfs::Statx) -> Meta {
+    let kind = match rfs::FileType::from_raw_mode(s.stx_mode.into()) {
+        rfs::FileType::RegularFile => FileKind::File,
+        rfs::FileType::Directory => FileKind::Dir,
+        rfs::FileType::Symlink => FileKind::Symlink,
+        _ => FileKind::Other,
+    };
+    Meta {
+        kind,
+        dev: rfs::makedev(s.stx_dev_major, s.stx_dev_minor),
+        ino: s.stx_ino,
+        born: if s.stx_mask & StatxFlags::BTIME.bits() != 0 { stamp(s.stx_btime) } else { Stamp::default() },
+        size: s.stx_size,
+        mtime: stamp(s.stx_mtime),
+        ctime: stamp(s.stx_ctime),
+        mode: u32::from(s.stx_mode) & 0o7777,
+        links: s.stx_nlink.into(),
+        blocks: s.stx_blocks,
+    }
+}
+
+const STATX: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+/// `stat`: follows symbolic links.
+pub fn stat(path: &Path) -> io::Result<Meta> {
+    Ok(meta_of(&rfs::statx(CWD, path, AtFlags::empty(), STATX)?))
+}
+
+/// `lstat`: the link itself.
+pub fn lstat(path: &Path) -> io::Result<Meta> {
+    Ok(meta_of(&rfs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, STATX)?))
+}
+
+pub fn fstat(file: &impl AsFd) -> io::Result<Meta> {
+    Ok(meta_of(&rfs::statx(file, "", AtFlags::EMPTY_PATH, STATX)?))
+}
+
+pub fn read_link(path: &Path) -> io::Result<PathBuf> {
+    std::fs::read_link(path)
+}
+
+/// A whole file, refused when it is larger than `limit` bytes.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let size = fstat(&file)?.size;
+    if size > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{size} bytes, at most {limit} expected")));
+    }
+    let mut out = Vec::with_capacity(size as usize + 1);
+    (&file).take(limit).read_to_end(&mut out)?;
+    Ok(out)
+}
+
+/// Names in a directory with their kind, unsorted, without `.` and `..`.
+pub fn list(dir: &Path) -> io::Result<Vec<(Vec<u8>, FileKind)>> {
+    let fd = rfs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut buf = Vec::with_capacity(32 * 1024);
+    let mut names = Vec::new();
+    let mut entries = rfs::RawDir::new(fd, buf.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            rfs::FileType::RegularFile => FileKind::File,
+            rfs::FileType::Directory => FileKind::Dir,
+            rfs::FileType::Symlink => FileKind::Symlink,
+            _ => FileKind::Other,
+        };
+        names.push((name.to_vec(), kind));
+    }
+    Ok(names)
+}
+
+/// Creates a new file for writing; `mode` is subject to the umask. Fails when it exists.
+pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    Ok(File::from(rfs::open(path, flags, Mode::from_raw_mode(mode))?))
+}
+
+/// A shared table of fixed size: opened for reading and writing, made sparse with `size` bytes when new.
+/// Falls back to read-only where writing is not allowed.
+pub fn open_table(path: &Path, size: u64) -> io::Result<File> {
+    let rw = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let file = match rfs::open(path, rw, Mode::from_raw_mode(0o644)) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::ACCESS | Errno::ROFS | Errno::PERM) => File::open(path)?,
+        Err(e) => return Err(e.into()),
+    };
+    if fstat(&file)?.size != size {
+        rfs::ftruncate(&file, size)?;
+    }
+    Ok(file)
+}
+
+pub fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
+}
+
+pub fn write_at(file: &File, buf: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, buf, offset)
+}
+
+/// Opens for appending: one `write` of a short line lands whole.
+pub fn open_append(path: &Path) -> io::Result<File> {
+    std::fs::OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Shares the bytes of `from` with the empty file `to` (reflink), or says that this file system cannot.
+pub fn fill_by_clone(from: &File, to: &File) -> io::Result<bool> {
+    match rfs::ioctl_ficlone(to, from) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Fills the empty file `to` with `from`: by reflink where the file system can, else by copying in the kernel.
+pub fn fill(from: &File, to: &mut File, may_clone: bool) -> io::Result<Method> {
+    if may_clone && fill_by_clone(from, to)? {
+        return Ok(Method::Reflink);
+    }
+    io::copy(&mut &*from, to)?;
+    Ok(Method::Copy)
+}
+
+/// Hard-links; `Ok(false)` when this pair of places cannot be linked (other device, link limit, foreign owner).
+pub fn hard_link(from: &Path, to: &Path) -> io::Result<bool> {
+    match rfs::linkat(CWD, from, CWD, to, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// Sets permission bits and modification time of an open file.
+pub fn seal(file: &File, mode: u32, mtime: Stamp) -> io::Result<()> {
+    rfs::fchmod(file, Mode::from_raw_mode(mode))?;
+    set_mtime(file, mtime)
+}
+
+pub fn set_mtime(file: &File, mtime: Stamp) -> io::Result<()> {
+    let at = |s: Stamp| rfs::Timespec { tv_sec: s.sec, tv_nsec: s.nsec.into() };
+    Ok(rfs::futimens(file, &rfs::Timestamps { last_access: at(mtime), last_modification: at(mtime) })?)
+}
+
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+/// Gives the file the kernel's "now" as its times.
+pub fn touch(path: &Path) -> io::Result<()> {
+    let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };
+    let times = rfs::Timestamps { last_access: now, last_modification: now };
+    Ok(rfs::utimensat(CWD, path, &times, AtFlags::empty())?)
+}
+
+/// The kernel's "now" on the clock that stamps files, read by stamping a memory file (never computed: since Linux 6.13
+/// file stamps and clock reads can differ by milliseconds).
+pub fn file_clock() -> io::Result<Stamp> {
+    let fd = rfs::memfd_create("kache-clock", rfs::MemfdFlags::CLOEXEC)?;
+    let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };
+    rfs::futimens(&fd, &rfs::Timestamps { last_access: now, last_modification: now })?;
+    Ok(fstat(&fd)?.mtime)
+}
+
+/// Names this boot of the machine: what was not flushed before another boot is not to be trusted unread.
+pub fn boot_id() -> String {
+    let text = read_bounded(Path::new("/proc/sys/kernel/random/boot_id"), 64).unwrap_or_default();
+    String::from_utf8_lossy(&text).trim().to_string()
+}
+
+/// What `-march=native` looks at: vendor, model and feature flags of the processor.
+pub fn cpu_identity() -> Vec<u8> {
+    let text = read_bounded(Path::new("/proc/cpuinfo"), 1 << 22).unwrap_or_default();
+    let first = text.split(|b| *b == b'\n').take_while(|line| !line.is_empty());
+    let wanted: [&[u8]; 7] =
+        [b"vendor_id", b"cpu family", b"model", b"stepping", b"flags", b"Features", b"CPU part"];
+    first.filter(|line| wanted.iter().any(|w| line.starts_with(w))).collect::<Vec<_>>().join(&b'\n')
+}
+
+/// An advisory lock on a file; the kernel frees it when its holder dies.
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// `None` when another process holds it.
+    pub fn try_exclusive(path: &Path) -> io::Result<Option<Lock>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = File::from(rfs::open(path, flags, Mode::from_raw_mode(0o644))?);
+        match rfs::flock(&file, rfs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock { file })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Waits up to `limit` for the lock.
+    pub fn exclusive_within(path: &Path, limit: Duration) -> io::Result<Option<Lock>> {
+        let start = std::time::Instant::now();
+        let mut pause = Duration::from_millis(2);
+        loop {
+            if let Some(lock) = Lock::try_exclusive(path)? {
+                return Ok(Some(lock));
+            }
+            if start.elapsed() >= limit {
+                return Ok(None);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// Replaces this process by the program. Returns only when that failed.
+pub fn exec(program: &Path, argv0: &OsStr, args: &[OsString], env: &[(OsString, OsString)]) -> io::Error {
+    Command::new(program).arg0(argv0).args(args).envs(env.iter().map(|(k, v)| (k, v))).exec()
+}
+
+/// Bytes of one of a child's streams as they arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Out,
+    Err,
+}
+
+/// A program to start with both streams piped, exactly `env` as its environment and its own `argv[0]`.
+pub struct Start<'a> {
+    pub program: &'a Path,
+    pub argv0: &'a OsStr,
+    pub args: &'a [OsString],
+    pub env: &'a [(OsString, OsString)],
+}
+
+/// Runs a child and hands its output to `sink` as it comes.
+///
+/// A sink that fails (the reader of our output went away) closes the child's pipes, so the child meets the broken
+/// pipe it would have met alone.
+pub fn run_streaming(start: &Start, mut sink: impl FnMut(Stream, &[u8]) -> io::Result<()>) -> io::Result<ExitStatus> {
+    let mut command = Command::new(start.program);
+    command.arg0(start.argv0).args(start.args).env_clear().envs(start.env.iter().map(|(k, v)| (k, v)));
+    let mut child = command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pipes = (child.stdout.take(), child.stderr.take());
+    let (Some(out), Some(err)) = pipes else { return child.wait() };
+    pump(&mut child, out.into(), err.into(), &mut sink)
+}
+
+fn pump(
+    child: &mut Child,
+    out: OwnedFd,
+    err: OwnedFd,
+    sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+) -> io::Result<ExitStatus> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut open = vec![(Stream::Out, File::from(out)), (Stream::Err, File::from(err))];
+    let mut buf = vec![0u8; 64 * 1024];
+    while !open.is_empty() {
+        let mut fds: Vec<PollFd> = open.iter().map(|(_, f)| PollFd::new(f, PollFlags::IN)).collect();
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|f| !f.revents().is_empty()).collect();
+        let mut index = 0;
+        for is_ready in ready {
+            if !is_ready {
+                index += 1;
+                continue;
+            }
+            let n = match open[index].1.read(&mut buf) {
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => 0,
+            };
+            if n == 0 || sink(open[index].0, &buf[..n]).is_err() {
+                open.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+    }
+    child.wait()
+}
+
+/// Ends this process as the child ended: same code, or same signal.
+pub fn exit_like(status: ExitStatus) -> ! {
+    if let Some(signal) = status.signal() {
+        // No second core file for a crash that was the child's.
+        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+        if let Some(signal) = rustix::process::Signal::from_named_raw(signal) {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+        }
+        std::process::exit(128 + signal);
+    }
+    std::process::exit(status.code().unwrap_or(1))
+}
+
+/// The signal a child died of, if it did.
+pub fn signal_of(status: &ExitStatus) -> Option<i32> {
+    status.signal()
+}
+
+/// Standard input is `/dev/null` (what cargo gives its probes), so reading it can tell a program nothing.
+pub fn stdin_is_null() -> bool {
+    let of = |m: io::Result<rfs::Stat>| m.ok().map(|s| (s.st_mode, s.st_rdev));
+    let stdin = of(rfs::fstat(rustix::stdio::stdin()).map_err(Into::into));
+    stdin.is_some() && stdin == of(rfs::stat("/dev/null").map_err(Into::into))
+}
+
+/// Whether a stream of this process is a terminal.
+pub fn is_terminal(stream: Stream) -> bool {
+    match stream {
+        Stream::Out => rustix::termios::isatty(rustix::stdio::stdout()),
+        Stream::Err => rustix::termios::isatty(rustix::stdio::stderr()),
+    }
+}
+
+/// Writes all of `data` to one of this process' streams, unbuffered.
+pub fn write_stream(stream: Stream, data: &[u8]) -> io::Result<()> {
+    match stream {
+        Stream::Out => write_all(rustix::stdio::stdout(), data),
+        Stream::Err => write_all(rustix::stdio::stderr(), data),
+    }
+}
+
+fn write_all(fd: impl AsFd, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        match rustix::io::write(&fd, data) {
+            Ok(n) => data = &data[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => std::thread::sleep(Duration::from_millis(1)),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Starts a program that outlives this process and shares none of its streams; it is not waited for.
+pub fn start_detached(program: &Path, args: &[&str]) -> io::Result<()> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Its own group, so that an interrupt at the terminal ends the build and not the housekeeping.
+    command.process_group(0).spawn().map(drop)
+}
+
+/// Kills this process at once, as a power cut would: for fault injection.
+pub fn kill_self() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+}
+
+/// Writes what the kernel holds of this file system to the device.
+pub fn flush_file_system(dir: &Path) -> io::Result<()> {
+    let fd = rfs::open(dir, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rfs::syncfs(&fd)?)
+}
+
+/// An integer that differs between processes alive at one time.
+pub fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// A name other processes can open this descriptor by while this process lives.
+pub fn fd_path(fd: &impl AsRawFd) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()))
+}
+
+/// Writes a new file whole; `mode` is subject to the umask.
+pub fn write_new(path: &Path, data: &[u8], mode: u32) -> io::Result<File> {
+    let mut file = create_new(path, mode)?;
+    file.write_all(data)?;
+    Ok(file)
+}

@@ -1,0 +1,200 @@
+//! Blobs: the bytes of outputs, each stored once, and how they come to their places.
+//!
+//! A blob is immutable. Its mtime is one constant, the *seal*: a build tree may share the inode (a hard link), and a
+//! write through such a link moves the mtime, which the next use sees. Shared are cargo's `.rlib`s and the real programs
+//! of build scripts: cargo compares a unit's outputs with its dependencies' by mtime, and one constant old time makes
+//! every checkout fresh at once. All else gets an inode of its own.
+
+use crate::{Remembered, Store};
+use kache_key::Digest;
+use kache_os::{Meta, Method, Stamp};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+/// The modification time of every blob: 2001-09-09 01:46:47 UTC, an odd second that nothing else uses.
+pub const SEAL: Stamp = Stamp { sec: 1_000_000_007, nsec: 0 };
+
+/// An output at its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    pub method: Method,
+    pub meta: Meta,
+}
+
+impl Placed {
+    /// What the digest memo may hold of a placed file.
+    pub fn remembered(&self, digest: Digest, macro_free: bool) -> Remembered {
+        Remembered { digest, output: true, macro_free }
+    }
+}
+
+fn sealed_mode(executable: bool) -> u32 {
+    if executable { 0o555 } else { 0o444 }
+}
+
+/// What a plain tool's file would have: the umask decides.
+fn plain_mode(executable: bool) -> u32 {
+    if executable { 0o777 } else { 0o666 }
+}
+
+impl Store {
+    /// Takes the file at `from` as a blob: by reflink, else (when `share`) by making the file itself the blob, else by
+    /// copying. A shared file gets the seal and loses its write permission.
+    pub fn put_file(&self, from: &Path, digest: &Digest, executable: bool, share: bool) -> io::Result<()> {
+        let blob = self.blob_path(digest);
+        if kache_os::lstat(&blob).is_ok_and(|m| m.is_file() && m.mtime == SEAL) {
+            return Ok(());
+        }
+        self.put_with(&blob, |temp| {
+            let source = File::open(from)?;
+            let mut copy = kache_os::create_new(temp, 0o600)?;
+            let cloned = kache_os::fill_by_clone(&source, &copy)?;
+            if !cloned && share {
+                drop(copy);
+                std::fs::remove_file(temp)?;
+                if kache_os::hard_link(from, temp)? {
+                    return kache_os::seal(&source, sealed_mode(executable), SEAL);
+                }
+                copy = kache_os::create_new(temp, 0o600)?;
+            }
+            if !cloned {
+                io::copy(&mut &source, &mut copy)?;
+            }
+            kache_os::seal(&copy, sealed_mode(executable), SEAL)
+        })
+    }
+
+    /// Stores bytes as a blob.
+    pub fn put_bytes(&self, data: &[u8], digest: &Digest) -> io::Result<()> {
+        let blob = self.blob_path(digest);
+        if kache_os::lstat(&blob).is_ok_and(|m| m.is_file() && m.mtime == SEAL) {
+            return Ok(());
+        }
+        self.put_with(&blob, |temp| {
+            let file = kache_os::write_new(temp, data, 0o600)?;
+            kache_os::seal(&file, sealed_mode(false), SEAL)
+        })
+    }
+
+    fn put_with(&self, blob: &Path, stage: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        let temp = self.temp();
+        let staged = self.making_parent(&temp, || stage(&temp));
+        self.step();
+        let done = staged.and_then(|()| self.making_parent(blob, || std::fs::rename(&temp, blob)));
+        // Also after success: renaming one link of an inode onto another leaves both.
+        let _ = std::fs::remove_file(&temp);
+        self.step();
+        kache_os::at(blob, done)
+    }
+
+    /// Whether the blob is there and whole. Its seal tells; a broken seal, or `reread`, has the bytes hashed: a blob that
+    /// was only touched is sealed again, a changed one is dropped.
+    pub fn check_blob(&self, digest: &Digest, size: u64, reread: bool) -> bool {
+        let path = self.blob_path(digest);
+        let Ok(meta) = kache_os::lstat(&path) else { return false };
+        if !reread && meta.is_file() && meta.size == size && meta.mtime == SEAL {
+            return true;
+        }
+        let rehashed = File::open(&path).and_then(|mut file| {
+            let same = meta.is_file() && Digest::of_reader(&mut file)? == *digest;
+            if same && meta.mtime != SEAL {
+                kache_os::seal(&file, sealed_mode(meta.mode & 0o100 != 0), SEAL)?;
+            }
+            Ok(same)
+        });
+        let whole = rehashed.unwrap_or(false);
+        if !whole {
+            let _ = std::fs::remove_file(&path);
+        }
+        whole
+    }
+
+    /// The bytes of a blob, checked against its digest.
+    pub fn blob_bytes(&self, digest: &Digest, size: u64) -> Option<Vec<u8>> {
+        let path = self.blob_path(digest);
+        let data = kache_os::read_bounded(&path, size).ok()?;
+        if Digest::of(&data) != *digest {
+            let _ = std::fs::remove_file(&path);
+            return None;
+        }
+        Some(data)
+    }
+
+    /// Puts a checked blob at `dest`, atomically.
+    pub fn place_blob(&self, digest: &Digest, dest: &Path, executable: bool, share: bool) -> io::Result<Placed> {
+        let blob = self.blob_path(digest);
+        // A reflink gives each tree its own inode for nothing; a link is the next best, for those that may share.
+        if share && !self.can_clone(&blob, dest)? && self.link(&blob, dest)? {
+            return Ok(Placed { method: Method::Link, meta: kache_os::lstat(dest)? });
+        }
+        let source = File::open(&blob)?;
+        let mut method = Method::Copy;
+        self.write_beside(dest, |temp| {
+            let mut file = kache_os::create_new(temp, plain_mode(executable))?;
+            method = kache_os::fill(&source, &mut file, self.clones.load(Ordering::Relaxed) != NO)?;
+            self.clones.store(if method == Method::Reflink { YES } else { NO }, Ordering::Relaxed);
+            Ok(())
+        })?;
+        Ok(Placed { method, meta: kache_os::lstat(dest)? })
+    }
+
+    /// Writes bytes to `dest`, atomically.
+    pub fn place_bytes(&self, data: &[u8], dest: &Path, executable: bool) -> io::Result<Placed> {
+        self.write_beside(dest, |temp| kache_os::write_new(temp, data, plain_mode(executable)).map(drop))?;
+        Ok(Placed { method: Method::Copy, meta: kache_os::lstat(dest)? })
+    }
+
+    fn write_beside(&self, dest: &Path, mut write: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+        let temp = self.beside(dest);
+        let done = write(&temp).and_then(|()| {
+            self.step();
+            std::fs::rename(&temp, dest)
+        });
+        if done.is_err() {
+            let _ = std::fs::remove_file(&temp);
+        }
+        self.step();
+        kache_os::at(dest, done)
+    }
+
+    fn beside(&self, dest: &Path) -> PathBuf {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        dest.with_file_name(format!(".kache-{}-{serial}", kache_os::process_id()))
+    }
+
+    /// Whether `dest`'s file system can clone from the store's: asked once per process, by trying.
+    fn can_clone(&self, blob: &Path, dest: &Path) -> io::Result<bool> {
+        if self.clones.load(Ordering::Relaxed) == UNKNOWN {
+            let temp = self.beside(dest);
+            let probe = kache_os::create_new(&temp, 0o600)?;
+            let can = kache_os::fill_by_clone(&File::open(blob)?, &probe);
+            let _ = std::fs::remove_file(&temp);
+            self.clones.store(if can? { YES } else { NO }, Ordering::Relaxed);
+        }
+        Ok(self.clones.load(Ordering::Relaxed) == YES)
+    }
+
+    fn link(&self, blob: &Path, dest: &Path) -> io::Result<bool> {
+        match kache_os::hard_link(blob, dest) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other,
+        }
+        if kache_os::lstat(dest)?.same_file(&kache_os::lstat(blob)?) {
+            return Ok(true);
+        }
+        let temp = self.beside(dest);
+        let linked = kache_os::hard_link(blob, &temp)?;
+        if linked {
+            self.step();
+            std::fs::rename(&temp, dest)?;
+        }
+        Ok(linked)
+    }
+}
+
+/// What is known about reflinks between the store and the build tree.
+pub const UNKNOWN: u8 = 0;
+const YES: u8 = 1;
+const NO: u8 = 2;

@@ -1,0 +1,243 @@
+//! Housekeeping: eviction of what was used least recently, sweep of what nothing refers to, verification.
+//!
+//! Runs off the build path, one at a time under a lock. Builds never wait for it: whatever it removes between a build's
+//! lookup and its restore is a miss there.
+
+use crate::{Entry, Store, record};
+use kache_key::Digest;
+use kache_os::Lock;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What to keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of blobs and records.
+    pub max_size: u64,
+    /// Entries not used for longer go.
+    pub max_age: Option<Duration>,
+    /// Only say what would go.
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    pub entries: u64,
+    pub evicted: u64,
+    /// Bytes that removing blobs gave back. A blob that build trees still link frees nothing.
+    pub freed: u64,
+    /// Bytes of evicted blobs that live on in build trees.
+    pub still_linked: u64,
+    pub orphans: u64,
+    /// Bytes in the store afterwards.
+    pub size: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub entries: u64,
+    pub blobs: u64,
+    pub blob_bytes: u64,
+    pub record_bytes: u64,
+    /// Blob bytes whose inode a build tree shares.
+    pub linked_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    pub entries: u64,
+    pub blobs: u64,
+    pub bytes: u64,
+    /// Files that were not what they should be; they are removed.
+    pub damaged: Vec<PathBuf>,
+    /// Entries that name a blob that is not there (any longer); they are removed.
+    pub incomplete: u64,
+}
+
+/// A file may be written and not yet referred to for this long (a tool's result being recorded).
+const GRACE: i64 = 3600;
+
+struct Found {
+    path: PathBuf,
+    digest: Option<Digest>,
+    meta: kache_os::Meta,
+}
+
+impl Store {
+    /// All files of one kind (`blobs`, `entries`, …).
+    fn scan(&self, kind: &str) -> Vec<Found> {
+        let mut found = Vec::new();
+        let shards = std::fs::read_dir(self.root().join(kind)).into_iter().flatten().flatten();
+        for shard in shards {
+            for file in std::fs::read_dir(shard.path()).into_iter().flatten().flatten() {
+                let path = file.path();
+                let Ok(meta) = kache_os::lstat(&path) else { continue };
+                let name = [shard.file_name(), file.file_name()].map(|n| n.to_string_lossy().into_owned()).concat();
+                found.push(Found { digest: Digest::from_hex(&name), path, meta });
+            }
+        }
+        found
+    }
+
+    fn housekeeping_lock(&self) -> io::Result<Option<Lock>> {
+        let path = self.root().join("gc.lock");
+        self.making_parent(&path, || Lock::try_exclusive(&path))
+    }
+
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for blob in self.scan("blobs") {
+            usage.blobs += 1;
+            usage.blob_bytes += blob.meta.blocks * 512;
+            usage.linked_bytes += if blob.meta.links > 1 { blob.meta.blocks * 512 } else { 0 };
+        }
+        let entries = self.scan("entries");
+        usage.entries = entries.len() as u64;
+        let records = self.scan("actions").into_iter().chain(self.scan("inputs")).chain(entries);
+        usage.record_bytes = records.map(|f| f.meta.blocks * 512).sum();
+        usage
+    }
+
+    /// Whether a detached housekeeping run is due: at most one each ten minutes.
+    pub fn housekeeping_due(&self) -> bool {
+        let stamp = self.root().join("gc.stamp");
+        let now = std::time::SystemTime::now();
+        let fresh = std::fs::metadata(&stamp).and_then(|m| m.modified()).is_ok_and(|at| {
+            now.duration_since(at).map_or(true, |age| age < Duration::from_secs(600))
+        });
+        !fresh && std::fs::write(&stamp, b"").is_ok()
+    }
+
+    /// Evicts down to `limits` and sweeps what nothing refers to. `Ok(None)`: another run is at it.
+    pub fn collect(&self, limits: Limits) -> io::Result<Option<GcReport>> {
+        let Some(_lock) = self.housekeeping_lock()? else { return Ok(None) };
+        let now = crate::Event::now_ms() as i64 / 1000;
+        let mut report = GcReport::default();
+        let blobs: HashMap<Digest, Found> = self.scan("blobs").into_iter().filter_map(|f| Some((f.digest?, f))).collect();
+        let inputs: HashMap<Digest, Found> = self.scan("inputs").into_iter().filter_map(|f| Some((f.digest?, f))).collect();
+        let mut entries = self.scan("entries");
+        entries.sort_by_key(|f| std::cmp::Reverse(f.meta.mtime));
+        let mut kept: HashSet<Digest> = HashSet::new();
+        let mut kept_entries: HashSet<Digest> = HashSet::new();
+        let mut evicted: HashSet<Digest> = HashSet::new();
+        let mut size: u64 = 0;
+        for file in &entries {
+            report.entries += 1;
+            let Some((strong, entry)) = file.digest.zip(record::read::<Entry>(&file.path, record::ENTRY)) else { continue };
+            let record_size = file.meta.blocks * 512 + inputs.get(&strong).map_or(0, |f| f.meta.blocks * 512);
+            let added: u64 = new_blobs(&entry, &kept).iter().filter_map(|d| blobs.get(d)).map(|f| f.meta.blocks * 512).sum();
+            let too_old = limits.max_age.is_some_and(|age| file.meta.mtime.sec + (age.as_secs() as i64) < now);
+            if too_old || size + added + record_size > limits.max_size {
+                report.evicted += 1;
+                evicted.extend(entry.blobs().map(|(d, _)| *d));
+                self.discard(&file.path, limits.dry_run);
+                continue;
+            }
+            size += added + record_size;
+            kept.extend(entry.blobs().map(|(d, _)| *d));
+            kept_entries.insert(strong);
+        }
+        for (digest, file) in &blobs {
+            // A sealed blob's mtime is constant; its ctime tells when it came or was last linked.
+            let being_recorded = !evicted.contains(digest) && file.meta.ctime.sec + GRACE > now;
+            if kept.contains(digest) || being_recorded {
+                continue;
+            }
+            report.orphans += 1;
+            let bytes = file.meta.blocks * 512;
+            *(if file.meta.links > 1 { &mut report.still_linked } else { &mut report.freed }) += bytes;
+            self.discard(&file.path, limits.dry_run);
+        }
+        for (strong, file) in &inputs {
+            if !kept_entries.contains(strong) && file.meta.mtime.sec + GRACE < now {
+                self.discard(&file.path, limits.dry_run);
+            }
+        }
+        report.size = size;
+        if !limits.dry_run {
+            self.sweep_leftovers(now);
+        }
+        Ok(Some(report))
+    }
+
+    fn discard(&self, path: &Path, dry_run: bool) {
+        if !dry_run {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// What killed processes left, locks nobody holds, path sets nobody asked for in a month, events older than that.
+    fn sweep_leftovers(&self, now: i64) {
+        let old = |path: &Path, age: i64| kache_os::lstat(path).is_ok_and(|m| m.mtime.sec.max(m.ctime.sec) + age < now);
+        let files = |dir: &str| std::fs::read_dir(self.root().join(dir)).into_iter().flatten().flatten().map(|e| e.path());
+        for path in files("tmp").filter(|p| old(p, 24 * 3600)) {
+            let _ = std::fs::remove_file(path);
+        }
+        for path in files("locks").filter(|p| old(p, 24 * 3600)) {
+            if let Ok(Some(_held)) = Lock::try_exclusive(&path) {
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+        for path in files("events").filter(|p| old(p, 30 * 24 * 3600)) {
+            let _ = std::fs::remove_file(path);
+        }
+        for file in self.scan("actions") {
+            if file.meta.mtime.sec + 30 * 24 * 3600 < now {
+                let _ = std::fs::remove_file(file.path);
+            }
+        }
+    }
+
+    /// Reads every entry and blob and removes what is damaged. `progress` gets (done, total) files.
+    pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> io::Result<VerifyReport> {
+        let (blobs, entries) = (self.scan("blobs"), self.scan("entries"));
+        let total = (blobs.len() + entries.len()) as u64;
+        let mut report = VerifyReport::default();
+        for file in &blobs {
+            report.blobs += 1;
+            report.bytes += file.meta.size;
+            let whole = file.digest.is_some_and(|d| self.check_blob(&d, file.meta.size, true));
+            if !whole && kache_os::lstat(&file.path).is_ok() {
+                // Not named by a digest at all.
+                std::fs::remove_file(&file.path)?;
+            }
+            if !whole {
+                report.damaged.push(file.path.clone());
+            }
+            progress(report.blobs + report.entries, total);
+        }
+        for file in &entries {
+            report.entries += 1;
+            match record::read::<Entry>(&file.path, record::ENTRY) {
+                None => report.damaged.push(file.path.clone()),
+                Some(entry) if !entry.blobs().all(|(d, size)| self.check_blob(d, size, false)) => {
+                    report.incomplete += 1;
+                    std::fs::remove_file(&file.path)?;
+                }
+                Some(_) => {}
+            }
+            progress(report.blobs + report.entries, total);
+        }
+        Ok(report)
+    }
+
+    /// Removes everything that is stored. The tools stay: running builds may still load them.
+    pub fn purge(&self) -> io::Result<()> {
+        for kind in ["entries", "actions", "inputs", "blobs", "events", "locks", "tmp"] {
+            match std::fs::remove_dir_all(self.root().join(kind)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(self.root(), Err(e)),
+                _ => {}
+            }
+        }
+        match std::fs::remove_file(self.root().join("memo")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => kache_os::at(self.root(), Err(e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn new_blobs(entry: &Entry, kept: &HashSet<Digest>) -> HashSet<Digest> {
+    entry.blobs().map(|(d, _)| *d).filter(|d| !kept.contains(d)).collect()
+}

@@ -1,0 +1,151 @@
+//! The digest memo: file identity → digest, shared by all processes, without locks.
+//!
+//! A file of 65,536 buckets of four 64-byte slots:
+//! ```text
+//! key     16 bytes: BLAKE3 of (kind, device, inode, birth, size, mtime, ctime), cut
+//! digest  32 bytes
+//! flags    1 byte: OUTPUT | MACRO_FREE
+//! zero     3 bytes
+//! check   12 bytes: BLAKE3 of the 52 bytes before, cut
+//! ```
+//! One slot is one `pwrite`; a torn one fails its check and is a miss. Reading and writing by `pread`/`pwrite` rather
+//! than a mapping: a full disk is then an error and not a signal.
+//!
+//! Files whose mtime is the seal are known without their ctime, which each link or unlink in another checkout moves.
+
+use crate::blob::SEAL;
+use kache_key::Digest;
+use kache_os::Meta;
+use std::fs::File;
+use std::path::Path;
+
+const SLOT: usize = 64;
+const WAYS: usize = 4;
+const BUCKETS: u64 = 1 << 16;
+const SIZE: u64 = BUCKETS * (SLOT * WAYS) as u64;
+
+const OUTPUT: u8 = 1;
+const MACRO_FREE: u8 = 2;
+
+/// What is known of a file that did not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    pub digest: Digest,
+    /// kache itself wrote or recorded these bytes: they are final, however new the file is.
+    pub output: bool,
+    /// Compiled without loading a procedural macro.
+    pub macro_free: bool,
+}
+
+pub struct Memo {
+    file: Option<File>,
+}
+
+impl Memo {
+    /// A memo that can't be opened remembers nothing.
+    pub fn open(path: &Path) -> Memo {
+        let file = kache_os::open_table(path, SIZE).or_else(|e| {
+            let parent = path.parent().filter(|_| e.kind() == std::io::ErrorKind::NotFound).ok_or(e)?;
+            std::fs::create_dir_all(parent)?;
+            kache_os::open_table(path, SIZE)
+        });
+        Memo { file: file.ok() }
+    }
+
+    fn key(meta: &Meta) -> [u8; 16] {
+        let mut id = [0u8; 96];
+        let ctime = if meta.mtime == SEAL { SEAL } else { meta.ctime };
+        let stamp = |s: kache_os::Stamp| (s.sec as u64, u64::from(s.nsec));
+        let (born, mtime, ctime) = (stamp(meta.born), stamp(meta.mtime), stamp(ctime));
+        let words = [
+            u64::from(meta.is_dir()),
+            meta.dev,
+            meta.ino,
+            meta.size,
+            born.0,
+            born.1,
+            mtime.0,
+            mtime.1,
+            ctime.0,
+            ctime.1,
+        ];
+        for (i, w) in words.iter().enumerate() {
+            id[i * 8..i * 8 + 8].copy_from_slice(&w.to_le_bytes());
+        }
+        first(&Digest::of(&id))
+    }
+
+    fn offset(key: &[u8; 16]) -> u64 {
+        (u64::from(u16::from_le_bytes([key[0], key[1]])) % BUCKETS) * (SLOT * WAYS) as u64
+    }
+
+    pub fn get(&self, meta: &Meta) -> Option<Remembered> {
+        let key = Memo::key(meta);
+        let mut bucket = [0u8; SLOT * WAYS];
+        kache_os::read_at(self.file.as_ref()?, &mut bucket, Memo::offset(&key)).ok()?;
+        bucket.chunks_exact(SLOT).find_map(|slot| read_slot(slot, &key))
+    }
+
+    pub fn put(&self, meta: &Meta, known: Remembered) {
+        let Some(file) = &self.file else { return };
+        let key = Memo::key(meta);
+        let at = Memo::offset(&key);
+        let mut bucket = [0u8; SLOT * WAYS];
+        if kache_os::read_at(file, &mut bucket, at).is_err() {
+            return;
+        }
+        let ways = || bucket.chunks_exact(SLOT).enumerate();
+        let way = ways()
+            .find(|(_, s)| s[..16] == key)
+            .or_else(|| ways().find(|(_, s)| s.iter().all(|b| *b == 0)))
+            .map_or(usize::from(key[2]) % WAYS, |(i, _)| i);
+        let slot = write_slot(&key, known);
+        // A read-only cache remembers nothing new.
+        let _ = kache_os::write_at(file, &slot, at + (way * SLOT) as u64);
+    }
+}
+
+fn first<const N: usize>(digest: &Digest) -> [u8; N] {
+    let mut out = [0u8; N];
+    out.copy_from_slice(&digest.as_bytes()[..N]);
+    out
+}
+
+fn write_slot(key: &[u8; 16], known: Remembered) -> [u8; SLOT] {
+    let mut slot = [0u8; SLOT];
+    slot[..16].copy_from_slice(key);
+    slot[16..48].copy_from_slice(known.digest.as_bytes());
+    slot[48] = if known.output { OUTPUT } else { 0 } | if known.macro_free { MACRO_FREE } else { 0 };
+    let check: [u8; 12] = first(&Digest::of(&slot[..52]));
+    slot[52..].copy_from_slice(&check);
+    slot
+}
+
+fn read_slot(slot: &[u8], key: &[u8; 16]) -> Option<Remembered> {
+    if &slot[..16] != key || slot[52..] != first::<12>(&Digest::of(&slot[..52])) {
+        return None;
+    }
+    let mut digest = [0u8; 32];
+    digest.copy_from_slice(&slot[16..48]);
+    let (output, macro_free) = (slot[48] & OUTPUT != 0, slot[48] & MACRO_FREE != 0);
+    Some(Remembered { digest: Digest::from_bytes(digest), output, macro_free })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a slot with any changed byte is not believed.
+    #[test]
+    fn torn_slots_are_not_believed() {
+        let known = Remembered { digest: Digest::of(b"x"), output: true, macro_free: false };
+        let key = [7u8; 16];
+        let slot = write_slot(&key, known);
+        assert_eq!(read_slot(&slot, &key), Some(known));
+        for at in 0..SLOT {
+            let mut bad = slot;
+            bad[at] ^= 0x40;
+            assert_eq!(read_slot(&bad, &key), None, "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Record files: how everything but blobs stands on disk.
+//!
+//! ```text
+//! magic    8 bytes, names kind and version
+//! check   32 bytes, BLAKE3 of the payload
+//! payload  postcard
+//! ```
+//! A file that does not match in any part is treated as missing and removed.
+
+use kache_key::Digest;
+use serde::{Serialize, de::DeserializeOwned};
+use std::path::Path;
+
+pub const ACTION: &[u8; 8] = b"kacheAC1";
+pub const ENTRY: &[u8; 8] = b"kacheEN1";
+pub const INPUTS: &[u8; 8] = b"kacheIN1";
+
+/// Larger than any honest record: path sets of the largest links are below 1 MB, captured messages below 16 MB.
+const LIMIT: u64 = 64 << 20;
+
+pub fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> Vec<u8> {
+    let payload = postcard::to_stdvec(value).unwrap_or_default();
+    let mut out = Vec::with_capacity(40 + payload.len());
+    out.extend_from_slice(magic);
+    out.extend_from_slice(Digest::of(&payload).as_bytes());
+    out.extend_from_slice(&payload);
+    out
+}
+
+pub fn decode<T: DeserializeOwned>(magic: &[u8; 8], data: &[u8]) -> Option<T> {
+    let (head, payload) = data.split_at_checked(40)?;
+    if &head[..8] != magic || &head[8..] != Digest::of(payload).as_bytes() {
+        return None;
+    }
+    postcard::from_bytes(payload).ok()
+}
+
+pub fn read<T: DeserializeOwned>(path: &Path, magic: &[u8; 8]) -> Option<T> {
+    let data = match kache_os::read_bounded(path, LIMIT) {
+        Ok(data) => data,
+        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => Vec::new(),
+        Err(_) => return None,
+    };
+    let value = decode(magic, &data);
+    if value.is_none() {
+        let _ = std::fs::remove_file(path);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: any single changed or missing byte makes a record unreadable, never a different record.
+    #[test]
+    fn damage_is_a_miss() {
+        let value = vec![(1u32, "one".to_string()), (2, "two".to_string())];
+        let good = encode(ENTRY, &value);
+        assert_eq!(decode::<Vec<(u32, String)>>(ENTRY, &good), Some(value));
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert_eq!(decode::<Vec<(u32, String)>>(ENTRY, &bad), None, "byte {at}");
+            assert_eq!(decode::<Vec<(u32, String)>>(ENTRY, &good[..at]), None, "cut at {at}");
+        }
+        assert_eq!(decode::<Vec<(u32, String)>>(ACTION, &good), None);
+    }
+}
