@@ -1,0 +1,630 @@
+//! The trace: what the preload library writes (`preload.c`) and what is made of it.
+//!
+//! Knows nothing of what an input is worth: it gives records in the order they were reserved, each with the program it
+//! belongs to, or the reason why the trace says less than happened.
+//!
+//! # Format, version 1
+//!
+//! Native byte order: writer and reader share one memory. The file is a memfd, which observed programs open by its
+//! `/proc/PID/fd/N` name, map, and close.
+//!
+//! ```text
+//! header, 64 bytes
+//!   u32 magic 'KTR1'   u32 version
+//!   u64 capacity       length of the file
+//!   u64 len            end of the records, atomic; the first record is at 64
+//!   u32 flags          atomic; 1: a record did not fit, 2: something happened that no record can say
+//!   u32 0
+//!   u64 path hash      of the PATH that the first program started with (the writers' own use)
+//!   24 bytes 0
+//! record, at a multiple of 8
+//!   u32 size           of all of it; stored last, with release: 0 means unfinished
+//!   u8 kind  u8 flags  u16 err   i32 pid   i32 arg
+//!   a NUL b NUL        padded with zeros
+//! ```
+//!
+//! A writer reserves by adding to `len`, so records of one process are in the order of its calls, and a record of an
+//! earlier cause is before one of its effect, except SPAWN, which may follow the first records of the child.
+//! Anything an observed program runs can write here: the reader believes nothing without checking it.
+//!
+//! # What the kinds say
+//!
+//! Paths are absolute, without `.` and repeated slashes; `..` stays. An unfilled string is empty.
+//! OPEN (reads only), STAT, LSTAT, ABSENT, FAILED, LIST, READLINK, RESOLVE, LOADED, NET and GETENV are told once per
+//! process and content; GETENV of `CARGO_*` and `OUT_DIR`, and everything else, each time.
+//!
+//! | kind | a | b | else |
+//! | --- | --- | --- | --- |
+//! | START | `/proc/self/exe` | `argv[0]` | arg: parent's pid |
+//! | LOADED | shared object | | also those that `dlopen` brought, at the latest at the process's end |
+//! | OPEN | path | | flags: see [`flag`] |
+//! | ABSENT | path | | ENOENT or ENOTDIR, of whatever call |
+//! | FAILED | path | | err: another error that says something of the path: EACCES, EEXIST, ELOOP, EISDIR, … |
+//! | STAT, LSTAT | path | | it was there: stat, access, statfs, chdir, O_PATH; LSTAT did not follow a link. `readlink` of what is no link is an LSTAT |
+//! | LIST | directory | | |
+//! | READLINK, RESOLVE | path | answer | |
+//! | MKDIR, UNLINK, META | path | | META: mode, owner, times, length, attributes, mkfifo, mknod |
+//! | RENAME, LINK | from | to | |
+//! | SYMLINK | text of the link | its path | |
+//! | GETENV | name | | flags: [`flag::UNSET`] |
+//! | EXEC | path | name, if it was searched on PATH | [`flag::OTHER_PATH`] and arg 1: not the first program's PATH; a SEARCHPATH follows |
+//! | EXECFAIL | path; empty: the search found nothing | name | err; takes back the EXEC before it, or tells of a failed spawn |
+//! | SEARCHPATH | the PATH | name | of the EXEC, EXECFAIL or SPAWN of this process before it |
+//! | SPAWN | path | name, if it was searched on PATH | arg: the child's pid; flags as EXEC |
+//! | CLOCK | | | arg: 1, 2; later reads are not told |
+//! | NET | `inet 127.0.0.1:80`, `inet6 [::1]:80`, `unix /path`, `unix @abstract`, `resolve host` | | |
+//! | FORK | | | arg: the process it was copied from |
+//!
+//! A path search is one record: the directories before the one found are known from the name and PATH.
+//! Interpreters of scripts (`#!`) are an OPEN by the process that executes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"KTR1");
+const VERSION: u32 = 1;
+const HEADER: usize = 64;
+const RECORD: usize = 16;
+const OVERFLOW: u32 = 1;
+const LOST: u32 = 2;
+
+/// Bits of [`Record::flags`].
+pub mod flag {
+    /// OPEN: for reading.
+    pub const READ: u8 = 1;
+    /// OPEN: for writing.
+    pub const WRITE: u8 = 2;
+    /// OPEN: O_CREAT.
+    pub const CREATE: u8 = 4;
+    /// OPEN: O_TRUNC: nothing of an earlier content counts.
+    pub const TRUNCATE: u8 = 8;
+    /// OPEN: O_EXCL.
+    pub const EXCL: u8 = 16;
+    /// OPEN for writing: the file was there before.
+    pub const EXISTED: u8 = 32;
+    /// OPEN for reading: it is a directory.
+    pub const DIRECTORY: u8 = 64;
+    /// GETENV: the variable was not set.
+    pub const UNSET: u8 = 1;
+    /// EXEC, EXECFAIL, SPAWN: the search went by another PATH than the first program's.
+    pub const OTHER_PATH: u8 = 1;
+}
+
+/// What a record tells; the table is in the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    Start = 1,
+    Loaded,
+    Open,
+    Absent,
+    Failed,
+    Stat,
+    Lstat,
+    List,
+    Readlink,
+    Resolve,
+    Mkdir,
+    Rename,
+    Unlink,
+    Link,
+    Symlink,
+    Meta,
+    Getenv,
+    Exec,
+    ExecFail,
+    SearchPath,
+    Spawn,
+    Clock,
+    Net,
+    Fork,
+}
+
+impl Kind {
+    const ALL: [Kind; 24] = [
+        Kind::Start,
+        Kind::Loaded,
+        Kind::Open,
+        Kind::Absent,
+        Kind::Failed,
+        Kind::Stat,
+        Kind::Lstat,
+        Kind::List,
+        Kind::Readlink,
+        Kind::Resolve,
+        Kind::Mkdir,
+        Kind::Rename,
+        Kind::Unlink,
+        Kind::Link,
+        Kind::Symlink,
+        Kind::Meta,
+        Kind::Getenv,
+        Kind::Exec,
+        Kind::ExecFail,
+        Kind::SearchPath,
+        Kind::Spawn,
+        Kind::Clock,
+        Kind::Net,
+        Kind::Fork,
+    ];
+
+    fn from_byte(byte: u8) -> Option<Kind> {
+        Kind::ALL.get(usize::from(byte).checked_sub(1)?).copied()
+    }
+}
+
+/// One thing that an observed process did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub pid: i32,
+    pub kind: Kind,
+    pub flags: u8,
+    pub err: u16,
+    pub arg: i32,
+    pub a: Vec<u8>,
+    pub b: Vec<u8>,
+}
+
+/// A program that ran: one START, with the processes forked from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Of the process in which it started.
+    pub pid: i32,
+    /// What `/proc/self/exe` named.
+    pub exe: Vec<u8>,
+    pub argv0: Vec<u8>,
+}
+
+/// Everything that the processes of one action were seen to do.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    pub records: Vec<Record>,
+    /// In the order they started; the first is the one that was asked for.
+    pub programs: Vec<Program>,
+    /// Of each record, its program.
+    owners: Vec<u32>,
+}
+
+/// Why a trace does not tell all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blind {
+    /// More happened than the trace has room for.
+    Overflow,
+    /// Something no record can say: a path that is too long, another root directory, an io_uring.
+    Lost,
+    /// A process was killed, or is still busy, in the middle of a record.
+    Unfinished,
+    /// This program was started and did not report.
+    EscapedExec { path: Vec<u8> },
+    /// Nothing reported, or not the program that was started first.
+    NoStart,
+    /// A record that no observer writes.
+    Corrupt { at: usize },
+    /// The trace itself could not be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for Blind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blind::Overflow => write!(f, "it read more than a trace can hold"),
+            Blind::Lost => write!(
+                f,
+                "it used something that cannot be observed (an overlong path, another root directory, an io_uring)"
+            ),
+            Blind::Unfinished => write!(f, "a process it started was killed or is still running"),
+            Blind::EscapedExec { path } => write!(
+                f,
+                "{} ran unobserved (a static, setuid or foreign program, or one that refuses preloaded libraries)",
+                String::from_utf8_lossy(path)
+            ),
+            Blind::NoStart => write!(
+                f,
+                "it ran unobserved (a static, setuid or foreign program, or one that refuses preloaded libraries)"
+            ),
+            Blind::Corrupt { at } => write!(f, "its trace is damaged at byte {at}"),
+            Blind::Unreadable(why) => write!(f, "its trace cannot be read: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Blind {}
+
+impl Trace {
+    /// Makes the shared memory for the trace of one action. Pages that are never written cost nothing.
+    pub fn create(capacity: usize) -> io::Result<TraceFile> {
+        TraceFile::create(capacity)
+    }
+
+    /// The program that the record at `index` belongs to.
+    pub fn program_of(&self, index: usize) -> &Program {
+        &self.programs[self.owners[index] as usize]
+    }
+
+    /// The index in `programs` of the program that the record at `index` belongs to.
+    pub fn program_index_of(&self, index: usize) -> usize {
+        self.owners[index] as usize
+    }
+
+    /// Reads a trace whose first program was started by process `starter`.
+    fn parse(bytes: &[u8], starter: i32) -> Result<Trace, Blind> {
+        let records = records(bytes)?;
+        let first = records.iter().find(|record| record.kind == Kind::Start);
+        if first.is_none_or(|start| start.arg != starter) {
+            return Err(Blind::NoStart);
+        }
+        nobody_escaped(&records)?;
+        Ok(attribute(records))
+    }
+}
+
+fn records(bytes: &[u8]) -> Result<Vec<Record>, Blind> {
+    let word = |at: usize| {
+        bytes
+            .get(at..at + 4)
+            .map(|b| u32::from_ne_bytes(b.try_into().expect("four bytes")))
+    };
+    let long = |at: usize| {
+        bytes
+            .get(at..at + 8)
+            .map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")))
+    };
+    let (Some(MAGIC), Some(VERSION), Some(len), Some(flags)) =
+        (word(0), word(4), long(16), word(24))
+    else {
+        return Err(Blind::Corrupt { at: 0 });
+    };
+    if flags & OVERFLOW != 0 {
+        return Err(Blind::Overflow);
+    }
+    if flags & LOST != 0 {
+        return Err(Blind::Lost);
+    }
+    let end = usize::try_from(len)
+        .ok()
+        .filter(|end| (HEADER..=bytes.len()).contains(end))
+        .ok_or(Blind::Corrupt { at: 16 })?;
+
+    let mut found = Vec::new();
+    let mut at = HEADER;
+    while at < end {
+        let record = parse_record(&bytes[at..end]).ok_or(Blind::Corrupt { at })?;
+        let Some((record, size)) = record else {
+            return Err(Blind::Unfinished);
+        };
+        found.push(record);
+        at += size;
+    }
+    Ok(found)
+}
+
+/// The record at the start of `bytes` with its size; `Some(None)` if it is unfinished, `None` if it is none.
+fn parse_record(bytes: &[u8]) -> Option<Option<(Record, usize)>> {
+    let head = bytes.get(..RECORD)?;
+    let int = |at: usize| i32::from_ne_bytes(head[at..at + 4].try_into().expect("four bytes"));
+    let size = usize::try_from(int(0)).ok()?;
+    if size == 0 {
+        return Some(None);
+    }
+    if size % 8 != 0 || size < RECORD + 8 {
+        return None;
+    }
+    let text = bytes.get(RECORD..size)?;
+    let mut strings = text.split(|byte| *byte == 0);
+    let (a, b, _padding) = (strings.next()?, strings.next()?, strings.next()?);
+    let record = Record {
+        pid: int(8),
+        kind: Kind::from_byte(head[4])?,
+        flags: head[5],
+        err: u16::from_ne_bytes([head[6], head[7]]),
+        arg: int(12),
+        a: a.to_vec(),
+        b: b.to_vec(),
+    };
+    Some(Some((record, size)))
+}
+
+/// Each EXEC that did not fail, and each SPAWN, must be answered by a START of that process.
+fn nobody_escaped(records: &[Record]) -> Result<(), Blind> {
+    #[derive(Default)]
+    struct Process<'a> {
+        /// What it was about to become.
+        awaited: Option<&'a Record>,
+        /// STARTs whose SPAWN was not yet seen: the child may be faster than its parent's record.
+        early: u32,
+    }
+    let escaped = |record: &Record| {
+        Err(Blind::EscapedExec {
+            path: record.a.clone(),
+        })
+    };
+    let mut processes: HashMap<i32, Process> = HashMap::new();
+    let mut first = true;
+    for record in records {
+        let pid = if record.kind == Kind::Spawn {
+            record.arg
+        } else {
+            record.pid
+        };
+        let process = processes.entry(pid).or_default();
+        match record.kind {
+            Kind::Start if process.awaited.is_some() => process.awaited = None,
+            Kind::Start if first => first = false,
+            Kind::Start => process.early += 1,
+            Kind::Spawn if process.early > 0 => process.early -= 1,
+            Kind::Exec | Kind::Spawn => {
+                if let Some(before) = process.awaited.replace(record) {
+                    return escaped(before);
+                }
+            }
+            Kind::ExecFail if !record.a.is_empty() => process.awaited = None,
+            _ => {}
+        }
+    }
+    match processes.values().find_map(|process| process.awaited) {
+        Some(record) => escaped(record),
+        None => Ok(()),
+    }
+}
+
+/// Gives each record to the program its process ran at that time.
+fn attribute(records: Vec<Record>) -> Trace {
+    let mut trace = Trace::default();
+    let mut running: HashMap<i32, u32> = HashMap::new();
+    for record in &records {
+        match record.kind {
+            Kind::Start => {
+                running.insert(record.pid, trace.programs.len() as u32);
+                trace.programs.push(Program {
+                    pid: record.pid,
+                    exe: record.a.clone(),
+                    argv0: record.b.clone(),
+                });
+            }
+            Kind::Fork => {
+                let parent = running.get(&record.arg).copied().unwrap_or(0);
+                running.insert(record.pid, parent);
+            }
+            _ => {}
+        }
+        trace
+            .owners
+            .push(running.get(&record.pid).copied().unwrap_or(0));
+    }
+    trace.records = records;
+    trace
+}
+
+/// The memory that observed programs write to, in the process that starts them.
+#[derive(Debug)]
+pub struct TraceFile {
+    #[cfg(target_os = "linux")]
+    file: std::fs::File,
+    #[cfg(target_os = "linux")]
+    capacity: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl TraceFile {
+    fn create(capacity: usize) -> io::Result<TraceFile> {
+        use std::os::fd::OwnedFd;
+        use std::os::unix::fs::FileExt;
+
+        let capacity = capacity.max(4096) & !7;
+        let memory: OwnedFd =
+            rustix::fs::memfd_create("kache-trace", rustix::fs::MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&memory, capacity as u64)?;
+        let file = std::fs::File::from(memory);
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&MAGIC.to_ne_bytes());
+        header[4..8].copy_from_slice(&VERSION.to_ne_bytes());
+        header[8..16].copy_from_slice(&(capacity as u64).to_ne_bytes());
+        header[16..24].copy_from_slice(&(HEADER as u64).to_ne_bytes());
+        file.write_all_at(&header, 0)?;
+        Ok(TraceFile { file, capacity })
+    }
+
+    /// What to set [`ENV_TRACE`](crate::ENV_TRACE) to. Good while this value and this process live.
+    pub fn env_value(&self) -> String {
+        use std::os::fd::AsRawFd;
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+
+    /// What was observed so far: call it when the program has ended. One trace is for one program, started by this
+    /// process, and what that one starts.
+    pub fn read(&self) -> Result<Trace, Blind> {
+        use std::os::unix::fs::FileExt;
+
+        let read = |bytes: &mut [u8]| {
+            self.file
+                .read_exact_at(bytes, 0)
+                .map_err(|error| Blind::Unreadable(error.to_string()))
+        };
+        let mut header = [0; HEADER];
+        read(&mut header)?;
+        let len = u64::from_ne_bytes(header[16..24].try_into().expect("eight bytes"));
+        let used = usize::try_from(len)
+            .unwrap_or(usize::MAX)
+            .clamp(HEADER, self.capacity);
+        let mut bytes = vec![0; used];
+        read(&mut bytes)?;
+        // A process that outlived the action may have reserved more in between: then this cut is wrong, and it said so.
+        bytes[16..24].copy_from_slice(&header[16..24]);
+        Trace::parse(&bytes, std::process::id() as i32)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl TraceFile {
+    fn create(_capacity: usize) -> io::Result<TraceFile> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// What to set [`ENV_TRACE`](crate::ENV_TRACE) to.
+    pub fn env_value(&self) -> String {
+        String::new()
+    }
+
+    /// What was observed so far.
+    pub fn read(&self) -> Result<Trace, Blind> {
+        Err(Blind::NoStart)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STARTER: i32 = 7;
+
+    fn record(kind: Kind, pid: i32, arg: i32, a: &str) -> Vec<u8> {
+        let size = (RECORD + a.len() + 2 + 7) & !7;
+        let mut bytes = vec![0; size];
+        bytes[..4].copy_from_slice(&(size as u32).to_ne_bytes());
+        bytes[4] = kind as u8;
+        bytes[8..12].copy_from_slice(&pid.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&arg.to_ne_bytes());
+        bytes[RECORD..RECORD + a.len()].copy_from_slice(a.as_bytes());
+        bytes
+    }
+
+    fn trace(records: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes.extend(records.concat());
+        let len = bytes.len() as u64;
+        bytes[..4].copy_from_slice(&MAGIC.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&VERSION.to_ne_bytes());
+        bytes[16..24].copy_from_slice(&len.to_ne_bytes());
+        bytes
+    }
+
+    fn escaped(path: &str) -> Blind {
+        Blind::EscapedExec { path: path.into() }
+    }
+
+    #[test]
+    fn each_record_belongs_to_the_program_that_ran_then() {
+        let bytes = trace(&[
+            record(Kind::Start, 10, STARTER, "/sh"),
+            record(Kind::Fork, 11, 10, ""),
+            record(Kind::Open, 11, 0, "/by-sh"),
+            record(Kind::Exec, 11, 0, "/cat"),
+            record(Kind::Start, 11, 10, "/cat"),
+            record(Kind::Open, 11, 0, "/by-cat"),
+        ]);
+        let trace = Trace::parse(&bytes, STARTER).unwrap();
+        assert_eq!(trace.program_of(2).exe, b"/sh");
+        assert_eq!(trace.program_of(5).exe, b"/cat");
+        assert_eq!(trace.programs.len(), 2);
+    }
+
+    #[test]
+    fn a_start_answers_its_exec_or_spawn_only() {
+        let start = || record(Kind::Start, 10, STARTER, "/sh");
+        let case = |rest: &[Vec<u8>]| {
+            Trace::parse(&trace(&[&[start()], rest].concat()), STARTER).map(|_| ())
+        };
+
+        assert_eq!(case(&[record(Kind::Exec, 11, 0, "/x")]), Err(escaped("/x")));
+        assert_eq!(
+            case(&[record(Kind::Spawn, 10, 11, "/x")]),
+            Err(escaped("/x"))
+        );
+        assert_eq!(
+            case(&[
+                record(Kind::Exec, 11, 0, "/x"),
+                record(Kind::ExecFail, 11, 0, "/x")
+            ]),
+            Ok(())
+        );
+        assert_eq!(
+            case(&[
+                record(Kind::Start, 11, 10, "/x"),
+                record(Kind::Spawn, 10, 11, "/x")
+            ]),
+            Ok(())
+        );
+        // A fast child that has already become something else, which does not report.
+        let fast = [
+            record(Kind::Start, 11, 10, "/x"),
+            record(Kind::Exec, 11, 0, "/static"),
+            record(Kind::Spawn, 10, 11, "/x"),
+        ];
+        assert_eq!(case(&fast), Err(escaped("/static")));
+        // A pid that is used again does not cover for its first holder.
+        let reused = [
+            record(Kind::Spawn, 10, 11, "/static"),
+            record(Kind::Spawn, 10, 11, "/x"),
+            record(Kind::Start, 11, 10, "/x"),
+        ];
+        assert_eq!(case(&reused), Err(escaped("/static")));
+    }
+
+    #[test]
+    fn the_program_that_was_asked_for_must_report() {
+        assert_eq!(
+            Trace::parse(&trace(&[]), STARTER).map(|_| ()),
+            Err(Blind::NoStart)
+        );
+        let only_a_child = trace(&[record(Kind::Start, 11, 10, "/x")]);
+        assert_eq!(
+            Trace::parse(&only_a_child, STARTER).map(|_| ()),
+            Err(Blind::NoStart)
+        );
+    }
+
+    #[test]
+    fn nothing_that_is_written_there_is_believed() {
+        let good = trace(&[
+            record(Kind::Start, 10, STARTER, "/sh"),
+            record(Kind::Open, 10, 0, "/some/file"),
+        ]);
+        for at in 0..good.len() {
+            for value in [0, 1, 7, 0x7f, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                let _ = Trace::parse(&bad, STARTER); // whatever it says, it must not panic
+            }
+            let _ = Trace::parse(&good[..at], STARTER);
+        }
+        let mut torn = good.clone();
+        let second = HEADER + record(Kind::Start, 10, STARTER, "/sh").len();
+        torn[second..second + 4].fill(0);
+        assert_eq!(
+            Trace::parse(&torn, STARTER).map(|_| ()),
+            Err(Blind::Unfinished)
+        );
+        let mut full = good.clone();
+        full[24] = OVERFLOW as u8;
+        assert_eq!(
+            Trace::parse(&full, STARTER).map(|_| ()),
+            Err(Blind::Overflow)
+        );
+        full[24] = LOST as u8;
+        assert_eq!(Trace::parse(&full, STARTER).map(|_| ()), Err(Blind::Lost));
+    }
+
+    #[test]
+    fn kinds_have_the_numbers_of_the_library() {
+        for (index, kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index + 1);
+        }
+        let source = include_str!("preload.c");
+        let list = source
+            .split("START = 1,")
+            .nth(1)
+            .and_then(|rest| rest.split('}').next())
+            .unwrap();
+        let names: Vec<String> = list
+            .split(',')
+            .map(|name| name.trim().to_lowercase())
+            .filter(|name| !name.is_empty())
+            .collect();
+        let ours: Vec<String> = Kind::ALL[1..]
+            .iter()
+            .map(|kind| format!("{kind:?}").to_lowercase())
+            .collect();
+        assert_eq!(names, ours);
+    }
+}
