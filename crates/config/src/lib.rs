@@ -40,6 +40,17 @@ pub enum LogLevel {
     Debug,
 }
 
+impl LogLevel {
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogLevel::Off => "off",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+        }
+    }
+}
+
 /// One setting.
 pub struct Setting {
     /// Name in the files: `section.key`.
@@ -49,6 +60,8 @@ pub struct Setting {
     pub default: &'static str,
     pub doc: &'static str,
     apply: fn(&mut Settings, &str) -> Result<(), String>,
+    /// The resolved value, in the form `apply` reads.
+    pub show: fn(&Settings) -> String,
 }
 
 /// The table: help, reference and parsing come from here.
@@ -59,6 +72,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "$XDG_CACHE_HOME/kache or ~/.cache/kache",
         doc: "Where the cache is. Hard links and reflinks need it on the file system of the build trees.",
         apply: |s, v| set(&mut s.cache_dir, path(v)),
+        show: |s| shown(&Some(&s.cache_dir)),
     },
     Setting {
         name: "cache.max_size",
@@ -66,6 +80,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "50GiB",
         doc: "Size the cache is kept below by evicting what was used least recently (bytes, or with KiB, MiB, GiB, TiB).",
         apply: |s, v| set(&mut s.max_size, size(v)),
+        show: |s| shown_size(s.max_size),
     },
     Setting {
         name: "cache.disabled",
@@ -73,6 +88,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "false",
         doc: "Run every tool directly.",
         apply: |s, v| set(&mut s.disabled, flag(v)),
+        show: |s| s.disabled.to_string(),
     },
     Setting {
         name: "cache.observe",
@@ -80,6 +96,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "true",
         doc: "Learn inputs by observing the tool. Without it only declared inputs count, and links pass through.",
         apply: |s, v| set(&mut s.observe, flag(v)),
+        show: |s| s.observe.to_string(),
     },
     Setting {
         name: "cache.incremental",
@@ -87,6 +104,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "true",
         doc: "Leave cargo's incremental compilation as it is. `false` removes `-C incremental` from every compile.",
         apply: |s, v| set(&mut s.incremental, flag(v)),
+        show: |s| s.incremental.to_string(),
     },
     Setting {
         name: "cache.build_scripts",
@@ -94,6 +112,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "true",
         doc: "Cache the runs of cargo build scripts.",
         apply: |s, v| set(&mut s.build_scripts, flag(v)),
+        show: |s| s.build_scripts.to_string(),
     },
     Setting {
         name: "cache.exclude",
@@ -101,6 +120,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         doc: "Crate names never cached; `*` matches any part. In the variable separated by commas.",
         apply: |s, v| set(&mut s.exclude, list(v)),
+        show: |s| s.exclude.join(","),
     },
     Setting {
         name: "cache.fallback",
@@ -108,6 +128,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         doc: "A second compiler wrapper that gets what kache declines.",
         apply: |s, v| set(&mut s.fallback, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        show: |s| shown(&s.fallback),
     },
     Setting {
         name: "cache.verify_restores",
@@ -115,6 +136,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "false",
         doc: "Hash every blob before it is restored.",
         apply: |s, v| set(&mut s.verify_restores, flag(v)),
+        show: |s| s.verify_restores.to_string(),
     },
     Setting {
         name: "cache.key_salt",
@@ -122,6 +144,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         doc: "Part of every key: change it to start afresh.",
         apply: |s, v| set(&mut s.key_salt, Ok(v.to_string())),
+        show: |s| s.key_salt.clone(),
     },
     Setting {
         name: "cache.path_only_env_vars",
@@ -129,6 +152,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         doc: "Variables whose values only say where things are: known roots in them do not bind an entry. Separated by commas.",
         apply: |s, v| set(&mut s.path_only_env_vars, list(v)),
+        show: |s| s.path_only_env_vars.join(","),
     },
     Setting {
         name: "cache.too_new_ms",
@@ -136,6 +160,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "10",
         doc: "A file that changed less than this before its reader started, or later, is used but the result not stored (milliseconds).",
         apply: |s, v| set(&mut s.too_new_ms, number(v)),
+        show: |s| s.too_new_ms.to_string(),
     },
     Setting {
         name: "cache.lock_seconds",
@@ -143,6 +168,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "600",
         doc: "How long to wait for another process that compiles the same thing before compiling it too (seconds).",
         apply: |s, v| set(&mut s.lock_seconds, number(v)),
+        show: |s| s.lock_seconds.to_string(),
     },
     Setting {
         name: "paths.base_dir",
@@ -150,6 +176,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         doc: "A directory whose place does not matter to results: mapped in whatever tools write.",
         apply: |s, v| set(&mut s.base_dir, Ok(Some(PathBuf::from(v)).filter(|p| p.is_absolute()))),
+        show: |s| shown(&s.base_dir),
     },
     Setting {
         name: "log.level",
@@ -157,6 +184,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "off",
         doc: "What goes to the log file: off, warn, info, debug.",
         apply: |s, v| set(&mut s.log, level(v)),
+        show: |s| s.log.name().into(),
     },
     Setting {
         name: "log.file",
@@ -164,6 +192,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "<cache>/kache.log",
         doc: "The log file.",
         apply: |s, v| set(&mut s.log_file, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        show: |s| shown(&s.log_file),
     },
 ];
 
@@ -225,6 +254,17 @@ pub fn size(v: &str) -> Result<u64, String> {
     };
     let number: f64 = v[..digits].parse().map_err(|_| String::from("must be a size such as 20GiB"))?;
     Ok((number * unit as f64) as u64)
+}
+
+/// Bytes in the largest unit that says them exactly.
+fn shown_size(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let exact = units.iter().find(|(_, shift)| bytes != 0 && bytes % (1 << shift) == 0);
+    exact.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
+fn shown<P: AsRef<Path>>(path: &Option<P>) -> String {
+    path.as_ref().map_or_else(String::new, |p| p.as_ref().display().to_string())
 }
 
 /// A file: sections of keys.
@@ -365,6 +405,19 @@ mod tests {
         assert_eq!(s.max_size, 50 << 30);
         assert_eq!(s.warnings.len(), 2, "{:?}", s.warnings);
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Guards: what is shown of a setting reads back as the same value.
+    #[test]
+    fn shown_values_read_back() {
+        let vars = [("KACHE_MAX_SIZE", "1536MiB"), ("KACHE_EXCLUDE", "a,b*"), ("KACHE_BASE_DIR", "/b"), ("KACHE_LOG", "info")];
+        let before = resolve(&vars, Path::new("/"));
+        let mut after = resolve(&[], Path::new("/"));
+        for setting in SETTINGS {
+            (setting.apply)(&mut after, &(setting.show)(&before)).unwrap();
+        }
+        assert_eq!(after, before);
+        assert_eq!([shown_size(50 << 30), shown_size(1500), shown_size(0)], ["50GiB", "1500", "0"]);
     }
 
     #[test]

@@ -389,6 +389,24 @@ pub fn start_detached(program: &Path, args: &[&str]) -> io::Result<()> {
     command.process_group(0).spawn().map(drop)
 }
 
+/// Gives what the command starts a process group of its own, for [`kill_group`].
+pub fn own_group(command: &mut Command) -> &mut Command {
+    command.process_group(0)
+}
+
+/// Kills a process started with [`own_group`] and all it started.
+pub fn kill_group(leader: &std::process::Child) {
+    if let Some(pid) = rustix::process::Pid::from_raw(leader.id() as i32) {
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Bytes that may still be written on the file system of `dir`.
+pub fn free_space(dir: &Path) -> io::Result<u64> {
+    let stat = rfs::statvfs(dir)?;
+    Ok(stat.f_bavail * stat.f_frsize)
+}
+
 /// Kills this process at once, as a power cut would: for fault injection.
 pub fn kill_self() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
