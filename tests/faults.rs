@@ -1,0 +1,402 @@
+//! Whatever befalls the cache, the build goes on and no wrong byte is served.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::*;
+
+/// One small library, compiled the way cargo does it, and what the plain compiler makes of it here.
+struct Unit<'s> {
+    tree: Tree<'s>,
+    plain: Snapshot,
+}
+
+const UNIT: &str = "--crate-name unit --edition=2024 unit.rs --crate-type lib --emit=dep-info,metadata,link \
+                    -C metadata=0123456789abcdef -C extra-filename=-0123456789abcdef";
+
+impl<'s> Unit<'s> {
+    fn new(space: &'s Space) -> Unit<'s> {
+        let tree = space.tree("w");
+        tree.write("unit.rs", "#![no_std]\npub fn tell() -> u32 { let unused = 2; 1 }\n");
+        let mut unit = Unit { tree, plain: Snapshot::of(Path::new("/nonexistent")) };
+        unit.compile().plain().run().ok();
+        unit.plain = unit.outputs();
+        unit
+    }
+
+    /// Into an empty directory.
+    fn compile(&self) -> Run<'s> {
+        let out = self.tree.path.join("target/debug/deps");
+        self.tree.clean();
+        fs::create_dir_all(&out).unwrap();
+        self.compile_again()
+    }
+
+    fn compile_again(&self) -> Run<'s> {
+        let map = format!("--remap-path-prefix={}=.", self.tree.path.display());
+        self.tree.rustc(UNIT).args("--out-dir target/debug/deps").arg(map)
+    }
+
+    fn outputs(&self) -> Snapshot {
+        self.tree.snapshot()
+    }
+
+    /// The compiler's outputs and streams, whatever happened before.
+    #[track_caller]
+    fn assert_right(&self, out: &Outcome) {
+        out.ok();
+        out.check(out.stderr.contains("unused variable"), "the warning is there");
+        self.outputs().same_bytes(&self.plain);
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success());
+}
+
+/// More steps than an action can have: the loop over kill points must end by itself.
+const MANY_STEPS: u32 = 200;
+
+#[test]
+fn killed_at_every_step_of_storing() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    for step in 1.. {
+        assert!(step < MANY_STEPS, "no end of the steps");
+        remove(&space.cache());
+        let out = unit.compile().env("KACHE_KILL_AT", step.to_string()).run();
+        if out.status.signal() != Some(9) {
+            unit.assert_right(&out);
+            out.check(step > 3, "storing has steps");
+            break;
+        }
+        unit.assert_right(&unit.compile_again().run());
+        let out = unit.compile().run();
+        unit.assert_right(&out);
+        out.all_hit();
+    }
+}
+
+#[test]
+fn killed_at_every_step_of_restoring() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    let (cache, kept) = (space.cache(), space.path("kept"));
+    copy_dir(&cache, &kept);
+    for step in 1.. {
+        assert!(step < MANY_STEPS, "no end of the steps");
+        remove(&cache);
+        copy_dir(&kept, &cache);
+        let out = unit.compile().env("KACHE_KILL_AT", step.to_string()).run();
+        if out.status.signal() != Some(9) {
+            unit.assert_right(&out);
+            out.all_hit();
+            out.check(step > 1, "restoring has steps");
+            break;
+        }
+        let out = unit.compile_again().run();
+        unit.assert_right(&out);
+        let out = unit.compile().run();
+        unit.assert_right(&out);
+        out.all_hit();
+    }
+}
+
+#[test]
+fn killed_while_storing_a_whole_build() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "include!(concat!(env!(\"OUT_DIR\"), \"/code.rs\"));\n");
+    tree.write(
+        "part/build.rs",
+        "fn main() { let out = std::env::var(\"OUT_DIR\").unwrap();
+         std::fs::write(out + \"/code.rs\", \"pub fn tell() -> u32 { 7 }\").unwrap(); }\n",
+    );
+    for step in [2, 5, 9, 14, 20] {
+        remove(&space.cache());
+        tree.clean();
+        let out = tree.cargo("build").env("KACHE_KILL_AT", step.to_string()).run();
+        out.check(!out.status.success() || step > 9, "a build with a killed wrapper fails");
+        for _ in 0..2 {
+            tree.cargo("build").run().ok();
+            assert_eq!(tree.execute("target/debug/app").stdout, "7\n");
+            tree.clean();
+        }
+    }
+}
+
+type Harm = fn(&[u8]) -> Vec<u8>;
+
+/// Ways in which a file can be wrong.
+const HARMS: &[(&str, Harm)] = &[
+    ("empty", |_| Vec::new()),
+    ("truncated", |b| b[..b.len() / 2].to_vec()),
+    ("a bit flipped", |b| {
+        let mut bytes = b.to_vec();
+        let middle = bytes.len() / 2;
+        if let Some(byte) = bytes.get_mut(middle) {
+            *byte ^= 0x10;
+        }
+        bytes
+    }),
+    ("of another version", |b| {
+        let mut bytes = b.to_vec();
+        for byte in bytes.iter_mut().take(8) {
+            *byte = byte.wrapping_add(1);
+        }
+        bytes
+    }),
+    ("longer", |b| [b, b"more"].concat()),
+];
+
+#[test]
+fn damaged_files_of_the_cache() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    unit.compile().run().all_hit();
+    unit.tree.clean();
+    let (cache, kept) = (space.cache(), space.path("kept"));
+    copy_dir(&cache, &kept);
+    for part in ["blobs", "actions", "entries", "inputs", "memo", "events"] {
+        for (how, harm) in HARMS {
+            remove(&cache);
+            copy_dir(&kept, &cache);
+            let at = cache.join("v1").join(part);
+            let files = if at.is_file() { vec![at] } else { files_below(&at) };
+            for file in &files {
+                let bytes = fs::read(file).unwrap();
+                fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+                fs::write(file, harm(&bytes)).unwrap();
+            }
+            eprintln!("{part}: {} files {how}", files.len());
+            unit.assert_right(&unit.compile().run());
+            let out = unit.compile().run();
+            unit.assert_right(&out);
+            out.all_hit();
+        }
+    }
+}
+
+#[test]
+fn files_of_the_cache_that_are_missing() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    for part in ["blobs", "actions", "entries", "inputs", "memo", "events", "locks", "tools", "tmp", ""] {
+        remove(&space.cache().join("v1").join(part));
+        unit.assert_right(&unit.compile().run());
+        let out = unit.compile().run();
+        unit.assert_right(&out);
+        out.all_hit();
+    }
+}
+
+#[test]
+fn directories_where_files_should_be() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    for file in files_below(&space.cache().join("v1")) {
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+    }
+    for _ in 0..2 {
+        unit.assert_right(&unit.compile().run());
+    }
+}
+
+#[test]
+fn cache_directory_is_a_file() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    fs::write(space.cache(), "not a directory").unwrap();
+    for _ in 0..2 {
+        unit.assert_right(&unit.compile().run());
+    }
+    assert_eq!(fs::read_to_string(space.cache()).unwrap(), "not a directory");
+}
+
+/// A mount that goes away with the test.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(args: &[&str], at: &Path) -> Option<Mount> {
+        fs::create_dir_all(at).unwrap();
+        let out = Command::new("mount").args(args).arg(at).output().ok()?;
+        out.status.success().then(|| Mount(at.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn full_disk() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    for kilobytes in [4, 16, 64, 256, 1024] {
+        let size = format!("size={kilobytes}k");
+        let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", &size, "none"], &space.cache()) else {
+            return skip("full_disk", "cannot mount a tmpfs");
+        };
+        for _ in 0..3 {
+            unit.assert_right(&unit.compile().run());
+        }
+    }
+}
+
+#[test]
+fn full_disk_in_a_whole_build() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.write("part/build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n");
+    for kilobytes in [64, 2048, 5000] {
+        let size = format!("size={kilobytes}k");
+        let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", &size, "none"], &space.cache()) else {
+            return skip("full_disk_in_a_whole_build", "cannot mount a tmpfs");
+        };
+        for _ in 0..2 {
+            tree.clean();
+            tree.cargo("build").run().ok();
+            assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+        }
+    }
+}
+
+#[test]
+fn read_only_cache() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    let at = space.cache();
+    let from = at.to_str().unwrap();
+    let mount = Mount::new(&["--bind", from], &at);
+    if mount.is_some() {
+        let done = Command::new("mount").args(["-o", "remount,bind,ro"]).arg(&at).status().unwrap();
+        assert!(done.success());
+    } else {
+        let done = Command::new("chmod").args(["-R", "a-w"]).arg(&at).status().unwrap();
+        assert!(done.success());
+    }
+    // What is there may be used; what is not there is compiled.
+    unit.assert_right(&unit.compile().run());
+    unit.tree.write("unit.rs", "#![no_std]\npub fn tell() -> u32 { let unused = 3; 2 }\n");
+    unit.compile().run().ok();
+    drop(mount);
+    let _ = Command::new("chmod").args(["-R", "u+w"]).arg(&at).status();
+}
+
+#[test]
+fn no_permission() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    fs::create_dir(space.cache()).unwrap();
+    let (close, open): (&[&str], &[&str]) =
+        if is_root() { (&["chattr", "+i"], &["chattr", "-i"]) } else { (&["chmod", "0"], &["chmod", "700"]) };
+    let run =
+        |line: &[&str]| Command::new(line[0]).args(&line[1..]).arg(space.cache()).status().is_ok_and(|s| s.success());
+    if !run(close) {
+        return skip("no_permission", "this filesystem has no immutable directories");
+    }
+    for _ in 0..2 {
+        unit.assert_right(&unit.compile().run());
+    }
+    assert!(run(open));
+}
+
+#[test]
+fn cache_vanishes_during_the_build() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    let tree = &unit.tree;
+    let slow = "const fn busy(n: u64) -> u64 { let mut i = 0; let mut x = 1u64;\n\
+                while i < n { x = x.wrapping_mul(31) ^ i; i += 1; } x }\n\
+                #[allow(long_running_const_eval)] pub const X: u64 = busy(4_000_000);\n";
+    let text = format!("{}{slow}", tree.read("unit.rs"));
+    tree.write("unit.rs", &text);
+    let mut running = unit.compile().spawn();
+    while running.is_running() && files_below(&tree.path.join("target/debug/deps")).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let _ = fs::remove_dir_all(space.cache());
+    running.wait().ok();
+    unit.compile().run().ok();
+    unit.compile().run().ok();
+}
+
+#[test]
+fn twenty_builds_of_one_crate_at_once() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("unit.rs", "pub fn tell() -> u32 { let unused = 2; 1 }\n");
+    let map = format!("--remap-path-prefix={}=.", tree.path.display());
+    let start = |i: u32| {
+        let out = tree.path.join(format!("target-{i}/debug/deps"));
+        fs::create_dir_all(&out).unwrap();
+        let run = tree.rustc(UNIT).arg("--out-dir").arg(&out).arg(&map);
+        (out, run)
+    };
+    let (plain_out, plain) = start(0);
+    plain.plain().run().ok();
+    let only_code = |dir: &Path| Snapshot::of(dir).only(|p| p.extension().is_none_or(|e| e != "d"));
+    let plain = only_code(&plain_out);
+    let mark = Mark::of(&space.cache());
+    let running: Vec<_> = (1..=20).map(start).map(|(out, run)| (out, run.spawn())).collect();
+    for (out, running) in running {
+        let done = running.wait();
+        done.ok().check(done.stderr.contains("unused variable"), "each of them warns");
+        only_code(&out).same_bytes(&plain);
+    }
+    let events = mark.since();
+    assert_eq!(events.len(), 20);
+    assert_eq!(events.iter().filter(|e| e.outcome() == "miss").count(), 1, "equal actions compile once");
+}
+
+#[test]
+fn two_checkouts_at_once() {
+    let space = Space::new();
+    let trees = ["a", "b"].map(|at| {
+        let tree = space.tree(at);
+        app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+        tree.write("part/build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n");
+        tree
+    });
+    for _ in 0..3 {
+        let running = trees.each_ref().map(|tree| {
+            tree.clean();
+            tree.cargo("build").spawn()
+        });
+        for done in running.map(Running::wait) {
+            done.ok();
+        }
+        for tree in &trees {
+            assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+            tree.assert_fresh("build");
+        }
+    }
+}
+
+#[test]
+fn eviction_while_building() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    for _ in 0..5 {
+        let mut purging = space.cli("purge").spawn();
+        unit.assert_right(&unit.compile().env("KACHE_MAX_SIZE", "1").run());
+        unit.assert_right(&unit.compile().env("KACHE_MAX_SIZE", "1").run());
+        while purging.is_running() {
+            unit.assert_right(&unit.compile().run());
+        }
+        let _ = purging.wait();
+    }
+}

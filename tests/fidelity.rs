@@ -1,0 +1,341 @@
+//! What comes out of the cache is what the compiler would have given: streams, exit codes, modes, places, behaviour.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+
+use crate::common::*;
+
+/// A build through kache that compiles, one that restores, and the plain one, from the same empty place.
+struct Three {
+    miss: Outcome,
+    hit: Outcome,
+    plain: Outcome,
+    hit_files: Snapshot,
+    plain_files: Snapshot,
+}
+
+fn three(tree: &Tree<'_>, run: &Run<'_>) -> Three {
+    let build = |run: Run<'_>| {
+        tree.clean();
+        let out = run.run();
+        (out, tree.snapshot())
+    };
+    let (plain, plain_files) = build(run.clone().plain());
+    let (miss, _) = build(run.clone());
+    let (hit, hit_files) = build(run.clone());
+    Three { miss, hit, plain, hit_files, plain_files }
+}
+
+/// The user's map makes outputs comparable byte for byte: kache's own flags come first and the last match wins.
+fn mapped<'s>(tree: &Tree<'s>, args: &str) -> Run<'s> {
+    tree.cargo(args).env("RUSTFLAGS", format!("--remap-path-prefix={}=.", tree.path.display()))
+}
+
+#[test]
+fn outputs_are_those_of_the_plain_compiler() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    let three = three(&tree, &mapped(&tree, "build"));
+    three.hit.ok().all_hit();
+    three.hit_files.same_bytes(&three.plain_files);
+}
+
+#[test]
+fn without_any_map_names_and_behaviour_are_those_of_the_plain_compiler() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> String { format!(\"{} {}\", file!(), std::panic::Location::caller()) }\n");
+    tree.cargo("build").plain().run().ok();
+    let plain = tree.execute("target/debug/app");
+    let three = three(&tree, &tree.cargo("build"));
+    three.hit.ok().all_hit();
+    three.hit_files.same_names(&three.plain_files);
+    tree.execute("target/debug/app").same_as(&plain);
+}
+
+#[test]
+fn warnings_are_replayed() {
+    for args in ["build", "build --message-format short", "build --color always"] {
+        let space = Space::new();
+        let tree = space.tree("w");
+        app_with_part(&tree, "pub fn tell() -> u32 { let unused = 2; 1 }\nfn never() {}\n");
+        let three = three(&tree, &tree.cargo(args));
+        three.plain.check(three.plain.stderr.contains("unused"), "the compiler warns");
+        three.miss.same_as(&three.plain);
+        three.hit.all_hit().same_as(&three.plain);
+    }
+}
+
+#[test]
+fn warnings_name_this_checkout() {
+    // A package outside the workspace is compiled with absolute paths; so are the messages about it.
+    let space = Space::new();
+    let tree = space.tree("w/app");
+    space.write("w/beside/Cargo.toml", &manifest("beside", "[workspace]\n"));
+    space.write("w/beside/src/lib.rs", "pub fn tell() -> u32 { let unused = 2; 1 }\n");
+    tree.write("Cargo.toml", &manifest("app", "[dependencies]\nbeside = { path = \"../beside\" }\n[workspace]\n"));
+    tree.write("src/main.rs", "fn main() { println!(\"{}\", beside::tell()); }\n");
+    let three = three(&tree, &tree.cargo("build --message-format json"));
+    let path = space.site("w/beside/src/lib.rs");
+    three.plain.check(three.plain.stdout.contains(path.to_str().unwrap()), "the message names the file");
+    three.hit.all_hit();
+    three.hit.check(three.hit.stdout.contains(path.to_str().unwrap()), "the replayed message names the file");
+}
+
+#[test]
+fn errors_pass_through_and_are_not_stored() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { \"not a number\" }\n");
+    let three = three(&tree, &tree.cargo("build"));
+    three.plain.fails();
+    three.miss.same_as(&three.plain);
+    three.hit.same_as(&three.plain);
+    for out in [&three.miss, &three.hit] {
+        out.check(out.outcome("part") == "miss" && !out.event("part").stored(), "a failure is never stored");
+    }
+    tree.edit("part/src/lib.rs", "\"not a number\"", "1");
+    tree.cargo("build").run().ok();
+    assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+}
+
+#[test]
+fn a_killed_compiler_is_seen_as_killed() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    write_script(&space.site("bin/rustc"), "#!/bin/sh\nkill -9 $$\n");
+    tree.write("x.rs", "");
+    let line = space.command(kache(), &tree.path).arg(space.site("bin/rustc")).args("--crate-name x x.rs");
+    let out = line.mode(Mode::Observed).run();
+    out.check(out.status.signal() == Some(9) || out.status.code() == Some(137), "the signal reaches the caller");
+}
+
+#[test]
+fn standard_input_reaches_the_compiler() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let line = format!(
+        "echo 'fn main() {{}}' | {} {} - --crate-name in --crate-type bin",
+        kache().display(),
+        rustc().display()
+    );
+    for _ in 0..2 {
+        tree.remove("in");
+        space.command("sh", &tree.path).arg("-c").arg(&line).mode(Mode::Observed).run().ok();
+        assert!(tree.path.join("in").is_file());
+    }
+}
+
+#[test]
+fn restored_executables_run() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> &'static str { \"runs\" }\n");
+    let three = three(&tree, &tree.cargo("build"));
+    three.hit.all_hit();
+    assert_eq!(tree.execute("target/debug/app").stdout, "runs\n");
+}
+
+#[test]
+fn modes_are_what_the_umask_gives() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    for umask in ["022", "077", "002"] {
+        let line = format!("umask {umask}; exec \"$@\"");
+        let three = three(&tree, &mapped(&tree, "build").under(&["sh", "-c", &line, "sh"]));
+        three.hit.ok().all_hit();
+        three.hit_files.same_modes(&three.plain_files);
+    }
+}
+
+#[test]
+fn panics_tell_the_place_as_without_kache() {
+    let space = Space::new();
+    let tree = space.tree("w/app");
+    space.write("w/beside/Cargo.toml", &manifest("beside", "[workspace]\n"));
+    space.write(
+        "w/beside/src/lib.rs",
+        "pub fn place() -> &'static str { file!() }\npub fn fall() { panic!(\"fell\") }\n",
+    );
+    tree.write("Cargo.toml", &manifest("app", "[dependencies]\nbeside = { path = \"../beside\" }\n[workspace]\n"));
+    let main = "fn main() { println!(\"{} {}\", file!(), beside::place());\n\
+                if std::env::args().count() > 1 { panic!(\"here\") } beside::fall() }\n";
+    tree.write("src/main.rs", main);
+    // The number of the thread is the only thing that differs between two runs.
+    let told = |out: Outcome| {
+        let text = format!("{}{}", out.stdout, out.stderr);
+        text.split_inclusive(' ')
+            .filter(|w| !w.trim().trim_matches(['(', ')']).parse::<u32>().is_ok())
+            .collect::<String>()
+    };
+    let run = |more: &str| {
+        told(space.command(tree.path.join("target/debug/app"), &tree.path).args(more).without("RUST_BACKTRACE").run())
+    };
+    tree.cargo("build").plain().run().ok();
+    let plain = [run(""), run("more")];
+    for _ in 0..2 {
+        tree.clean();
+        tree.cargo("build").run().ok();
+        assert_eq!([run(""), run("more")], plain);
+    }
+}
+
+#[test]
+fn dependency_files_name_this_checkout() {
+    let space = Space::new();
+    let files = |at: &str| {
+        let tree = space.tree(at);
+        app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+        let (mut plain, mut kache) = (Vec::new(), Vec::new());
+        for (mode, found) in [(Mode::Plain, &mut plain), (Mode::Observed, &mut kache)] {
+            tree.clean();
+            tree.cargo("build").mode(mode).run().ok();
+            let below = files_below(&tree.path.join("target"));
+            for path in below.iter().filter(|p| p.extension().is_some_and(|e| e == "d")) {
+                found.push((path.clone(), fs::read_to_string(path).unwrap()));
+            }
+        }
+        assert!(!plain.is_empty());
+        assert_eq!(kache, plain);
+    };
+    files("one");
+    files("two with a space");
+    files("one");
+}
+
+#[test]
+fn rewriting_restored_files_does_not_reach_the_store() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.write("part/Cargo.toml", &manifest("part", "[lib]\ncrate-type = [\"lib\", \"cdylib\", \"staticlib\"]\n"));
+    let run = mapped(&tree, "build");
+    let three = three(&tree, &run);
+    three.hit.all_hit();
+    type Harm = fn(&std::path::Path);
+    let overwrite: Harm = |p| drop(fs::write(p, "rubbish"));
+    let append: Harm = |p| {
+        use std::io::Write;
+        fs::File::options().append(true).open(p).and_then(|mut f| f.write_all(b"more")).unwrap();
+    };
+    let strip: Harm = |p| drop(std::process::Command::new("strip").arg(p).output());
+    for harm in [overwrite, append, strip, |p| fs::remove_file(p).unwrap()] {
+        for path in files_below(&tree.path.join("target/debug")) {
+            let name = path.file_name().unwrap().to_string_lossy();
+            let link = path.extension().is_some_and(|e| e == "rlib" || e == "real");
+            if !link && (name.starts_with("app") || name.starts_with("libpart")) {
+                harm(&path);
+            }
+        }
+        tree.clean();
+        let out = run.clone().run();
+        out.ok().all_hit();
+        tree.snapshot().same_bytes(&three.plain_files);
+    }
+}
+
+#[test]
+fn a_write_through_a_linked_rlib_is_found() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    let run = mapped(&tree, "build");
+    let three = three(&tree, &run);
+    for path in files_below(&tree.path.join("target/debug/deps")) {
+        if path.extension().is_some_and(|e| e == "rlib") {
+            if fs::metadata(&path).unwrap().nlink() > 1 {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            }
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        tree.clean();
+        run.clone().run().ok();
+        tree.snapshot().same_bytes(&three.plain_files);
+    }
+}
+
+#[test]
+fn cargo_without_kache_over_a_restored_tree() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.cargo("build").run().ok();
+    tree.clean();
+    tree.cargo("build").run().ok().all_hit();
+    let out = tree.cargo("build").plain().run();
+    out.ok().check(!out.stderr.contains("Compiling"), "a restored tree is a fresh tree for plain cargo");
+    tree.edit("part/src/lib.rs", "{ 1 }", "{ 2 }");
+    tree.cargo("build").plain().run().ok();
+    assert_eq!(tree.execute("target/debug/app").stdout, "2\n");
+    // And back to kache, over what plain cargo left.
+    tree.edit("part/src/lib.rs", "{ 2 }", "{ 3 }");
+    tree.cargo("build").run().ok();
+    assert_eq!(tree.execute("target/debug/app").stdout, "3\n");
+}
+
+#[test]
+fn cargo_clean_of_one_package() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.cargo("build").run().ok();
+    tree.cargo("clean -p part").run().ok();
+    tree.cargo("build").run().ok().all_hit();
+    tree.assert_fresh("build");
+}
+
+#[test]
+fn a_hit_starts_no_compiler() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    if !on_path("strace") {
+        return skip("a_hit_starts_no_compiler", "strace is not installed");
+    }
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.write("part/build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n");
+    tree.cargo("build").run().ok();
+    tree.clean();
+    let log = space.path("strace.log");
+    let strace = ["strace", "-f", "-qq", "-s", "4096", "-v", "-e", "trace=execve", "-o", log.to_str().unwrap()];
+    let out = tree.cargo("build").under(&strace).run();
+    out.ok().all_hit();
+    let log = fs::read_to_string(log).unwrap();
+    for line in log.lines().filter(|l| l.ends_with(" = 0")) {
+        let program = line.split('"').nth(1).unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or_default();
+        let compiles = name == "rustc" && line.contains("\"--crate-name\"") && !line.contains("\"___\"");
+        assert!(!compiles, "a hit must not start the compiler: {line}");
+        assert!(!["cc", "ld", "as"].contains(&name), "a hit must not start a linker: {line}");
+        assert!(!name.ends_with(".real"), "a hit must not run the build script: {line}");
+    }
+}
+
+#[test]
+fn metadata_notification_is_streamed() {
+    // cargo starts the dependent when it reads the notification. A wrapper that holds the stream back is found by a
+    // compiler that does not end before the dependent has started.
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.remove("src/main.rs");
+    tree.write("src/lib.rs", "pub fn told() -> u32 { part::tell() }\n");
+    let started = space.path("dependent-started");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n\
+         *'--crate-name app'*) touch {started} ;;\nesac\n\
+         {rustc} \"$@\" || exit\n\
+         case \"$*\" in\n*'--crate-name part'*) n=0; while [ ! -e {started} ]; do sleep 0.05; n=$((n+1)); [ $n -lt 400 ] || exit 9; done ;;\nesac\n",
+        started = started.display(),
+        rustc = rustc().display(),
+    );
+    write_script(&space.site("bin/rustc"), &script);
+    tree.cargo("build").env("RUSTC", space.site("bin/rustc")).run().ok();
+}

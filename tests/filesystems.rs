@@ -1,0 +1,166 @@
+//! Filesystems: blocks are shared where the filesystem can, links where it cannot, and both checkouts stay fresh.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::*;
+
+/// A fresh filesystem in a file, mounted for one test.
+struct Disk {
+    at: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Disk {
+    /// `Err` says why there can't be one here.
+    fn new(make: &[&str]) -> Result<Disk, String> {
+        if !is_root() {
+            return Err("only root can mount".into());
+        }
+        let dir = tempfile::Builder::new().prefix("disk-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (image, at) = (dir.path().join("image"), dir.path().join("at"));
+        fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
+        fs::create_dir(&at).unwrap();
+        let run = |line: &[&str], more: &[&Path]| match Command::new(line[0]).args(&line[1..]).args(more).output() {
+            Ok(out) if out.status.success() => Ok(()),
+            Ok(out) => Err(format!("{}: {}", line[0], String::from_utf8_lossy(&out.stderr).trim())),
+            Err(e) => Err(format!("{}: {e}", line[0])),
+        };
+        run(make, &[&image])?;
+        run(&["mount", "-o", "loop"], &[&image, &at])?;
+        Ok(Disk { at, _dir: dir })
+    }
+
+    /// Bytes in use, as the filesystem counts them once everything is on disk.
+    fn used(&self) -> u64 {
+        assert!(Command::new("sync").arg("-f").arg(&self.at).status().unwrap().success());
+        let out = Command::new("df").args(["-B1", "--output=used"]).arg(&self.at).output().unwrap();
+        String::from_utf8_lossy(&out.stdout).lines().nth(1).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).output();
+    }
+}
+
+/// Space, size of the first target directory and what the second checkout added to the disk.
+fn two_checkouts(disk: &Disk) -> (u64, u64) {
+    let space = Space::inside(&disk.at);
+    let trees = ["a", "b"].map(|at| {
+        let tree = space.tree(at);
+        app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+        tree.write("src/bin/second.rs", "fn main() { println!(\"{:?}\", std::env::args().collect::<Vec<_>>()); }\n");
+        tree
+    });
+    trees[0].cargo("build").run().ok();
+    let before = disk.used();
+    trees[1].cargo("build").run().ok().all_hit();
+    let added = disk.used() - before;
+    for tree in &trees {
+        tree.assert_fresh("build");
+        assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+    }
+    let target = files_below(&trees[0].path.join("target"));
+    let size = target.iter().map(|p| fs::metadata(p).unwrap().blocks() * 512).sum();
+    let rlib = files_below(&trees[1].path.join("target/debug/deps"))
+        .into_iter()
+        .find(|p| p.extension().is_some_and(|e| e == "rlib"))
+        .unwrap();
+    let links = fs::metadata(rlib).unwrap().nlink();
+    assert_eq!(links > 2, !disk.reflinks(), "rlibs are links only where blocks cannot be shared: {links}");
+    (size, added)
+}
+
+impl Disk {
+    fn reflinks(&self) -> bool {
+        let (from, to) = (self.at.join("from"), self.at.join("to"));
+        fs::write(&from, "x").unwrap();
+        Command::new("cp").arg("--reflink=always").arg(&from).arg(&to).output().unwrap().status.success()
+    }
+}
+
+#[test]
+fn btrfs_shares_blocks() {
+    match Disk::new(&["mkfs.btrfs", "-q"]) {
+        Ok(disk) => {
+            let (size, added) = two_checkouts(&disk);
+            // The rest is metadata of the filesystem, which does not grow with the files.
+            assert!(added < size / 10, "{added} bytes added by a copy of {size}");
+        }
+        Err(why) => skip("btrfs_shares_blocks", &why),
+    }
+}
+
+#[test]
+fn xfs_shares_blocks() {
+    match Disk::new(&["mkfs.xfs", "-q", "-m", "reflink=1"]) {
+        Ok(disk) => {
+            let (size, added) = two_checkouts(&disk);
+            assert!(added < size / 10, "{added} bytes added by a copy of {size}");
+        }
+        Err(why) => skip("xfs_shares_blocks", &why),
+    }
+}
+
+#[test]
+fn ext4_links_libraries() {
+    match Disk::new(&["mkfs.ext4", "-q"]) {
+        Ok(disk) => {
+            let (size, added) = two_checkouts(&disk);
+            assert!(added < size, "{added} bytes added by a copy of {size}");
+        }
+        Err(why) => skip("ext4_links_libraries", &why),
+    }
+}
+
+#[test]
+fn cache_on_another_filesystem() {
+    match Disk::new(&["mkfs.ext4", "-q"]) {
+        Ok(disk) => {
+            let space = Space::new();
+            let tree = space.tree("w");
+            app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+            let build = || tree.cargo("build").cache(&disk.at.join("cache")).run();
+            build().ok();
+            tree.clean();
+            build().ok().all_hit();
+            assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+            let next = build();
+            next.ok().check(next.actions().next().is_none(), "the next build has nothing to do");
+        }
+        Err(why) => skip("cache_on_another_filesystem", &why),
+    }
+}
+
+#[test]
+fn linked_libraries_stay_fresh_for_cargo() {
+    // One inode, and so one mtime, in both checkouts: whatever one of them does, the other one has nothing to do.
+    let space = Space::new();
+    let trees = ["a", "b", "c"].map(|at| {
+        let tree = space.tree(at);
+        app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+        tree
+    });
+    for tree in &trees {
+        tree.cargo("build").run().ok();
+        for other in &trees {
+            if other.path.join("target").exists() {
+                other.assert_fresh("build");
+            }
+        }
+    }
+    trees[1].cargo("clean -p part").run().ok();
+    trees[1].cargo("build").run().ok().all_hit();
+    trees[2].edit("part/src/lib.rs", "1", "2");
+    trees[2].cargo("build").run().ok();
+    trees[2].edit("part/src/lib.rs", "2", "1");
+    trees[2].cargo("build").run().ok().all_hit();
+    for tree in &trees {
+        tree.assert_fresh("build");
+        assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+    }
+}

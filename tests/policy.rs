@@ -1,0 +1,200 @@
+//! Settings: which of them wins, and that none of them, right or wrong, breaks a build.
+
+use crate::common::*;
+
+fn project<'s>(space: &'s Space) -> Tree<'s> {
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree
+}
+
+fn rebuilt<'s>(tree: &Tree<'s>, with: impl Fn(Run<'s>) -> Run<'s>) -> Outcome {
+    tree.clean();
+    let out = with(tree.cargo("build")).run();
+    out.ok();
+    out
+}
+
+#[test]
+fn switched_off() {
+    let space = Space::new();
+    let tree = project(&space);
+    let plain = tree.cargo("build").plain().run();
+    plain.ok();
+    let plain = tree.snapshot();
+    for _ in 0..2 {
+        let out = rebuilt(&tree, |r| r.env("KACHE_DISABLED", "1"));
+        out.check(out.actions().all(|e| e.outcome() == "skipped"), "nothing but skipped invocations");
+        tree.snapshot().same_bytes(&plain);
+    }
+    // Not switched off by its negation.
+    drop(rebuilt(&tree, |r| r.env("KACHE_DISABLED", "0")));
+    rebuilt(&tree, |r| r.env("KACHE_DISABLED", "")).all_hit();
+}
+
+#[test]
+fn excluded_by_each_layer() {
+    let space = Space::new();
+    let tree = project(&space);
+    drop(rebuilt(&tree, |r| r));
+    rebuilt(&tree, |r| r).all_hit();
+    let outcomes = |out: Outcome| (out.outcome("app").to_owned(), out.outcome("part").to_owned());
+    let expect = |app: &str, part: &str| (app.to_owned(), part.to_owned());
+
+    std::fs::write(space.path("user.toml"), "[cache]\nexclude = [\"app\"]\n").unwrap();
+    assert_eq!(outcomes(rebuilt(&tree, |r| r)), expect("passthrough", "hit"));
+    tree.write(".kache.toml", "[cache]\nexclude = [\"pa*\"]\n");
+    assert_eq!(outcomes(rebuilt(&tree, |r| r)), expect("hit", "passthrough"));
+    assert_eq!(outcomes(rebuilt(&tree, |r| r.env("KACHE_EXCLUDE", "app,nothing"))), expect("passthrough", "hit"));
+    let out = rebuilt(&tree, |r| r.env("KACHE_EXCLUDE", "*"));
+    out.check(out.event("app").reason() != "", "a passthrough has a reason");
+    assert_eq!(outcomes(out), expect("passthrough", "passthrough"));
+}
+
+#[test]
+fn broken_files_warn_and_defaults_hold() {
+    let space = Space::new();
+    let tree = project(&space);
+    drop(rebuilt(&tree, |r| r));
+    for broken in ["not [ toml", "[cache]\nno_such_setting = 1\n", "[cache]\nmax_size = \"plenty\"\n", "\u{0}\u{1}"] {
+        tree.write(".kache.toml", broken);
+        let out = rebuilt(&tree, |r| r);
+        out.all_hit();
+        out.check(out.stderr.contains(".kache.toml"), "the warning names the file");
+    }
+    tree.remove(".kache.toml");
+    std::fs::create_dir(tree.path.join(".kache.toml")).unwrap();
+    rebuilt(&tree, |r| r).all_hit();
+    tree.remove(".kache.toml");
+    let out = rebuilt(&tree, |r| r.env("KACHE_MAX_SIZE", "plenty"));
+    out.all_hit().check(out.stderr.contains("KACHE_MAX_SIZE"), "the warning names the variable");
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let space = Space::new();
+    let tree = project(&space);
+    drop(rebuilt(&tree, |r| r.env("KACHE_CONFIG", space.path("nowhere.toml"))));
+    rebuilt(&tree, |r| r.env("KACHE_CONFIG", space.path("nowhere.toml"))).all_hit();
+}
+
+#[test]
+fn salt() {
+    let space = Space::new();
+    let tree = project(&space);
+    drop(rebuilt(&tree, |r| r));
+    let out = rebuilt(&tree, |r| r.env("KACHE_KEY_SALT", "pepper"));
+    out.check(out.count("hit") == 0, "another salt is another cache");
+    rebuilt(&tree, |r| r.env("KACHE_KEY_SALT", "pepper")).all_hit();
+    rebuilt(&tree, |r| r).all_hit();
+}
+
+#[test]
+fn verified_restores() {
+    let space = Space::new();
+    let tree = project(&space);
+    drop(rebuilt(&tree, |r| r));
+    rebuilt(&tree, |r| r.env("KACHE_VERIFY_RESTORES", "1")).all_hit();
+    // Damage that leaves size and mtime as they were: only a restore that hashes finds it.
+    let plain = {
+        tree.clean();
+        tree.cargo("build").plain().run().ok();
+        tree.execute("target/debug/app")
+    };
+    for blob in files_below(&space.cache().join("v1/blobs")) {
+        let mut bytes = std::fs::read(&blob).unwrap();
+        let meta = std::fs::metadata(&blob).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        remove(&blob);
+        std::fs::write(&blob, bytes).unwrap();
+        std::fs::File::options().write(true).open(&blob).unwrap().set_modified(meta.modified().unwrap()).unwrap();
+        std::fs::set_permissions(&blob, meta.permissions()).unwrap();
+    }
+    drop(rebuilt(&tree, |r| r.env("KACHE_VERIFY_RESTORES", "1")));
+    tree.execute("target/debug/app").same_as(&plain);
+    rebuilt(&tree, |r| r).all_hit();
+    tree.execute("target/debug/app").same_as(&plain);
+}
+
+#[test]
+fn fallback_gets_what_is_declined() {
+    let space = Space::new();
+    let tree = project(&space);
+    let (wrapper, log) = (space.path("bin/second-wrapper"), space.path("second.log"));
+    write_script(&wrapper, &format!("#!/bin/sh\necho \"$@\" >> {}\nexec \"$@\"\n", log.display()));
+    let out = rebuilt(&tree, |r| r.env("KACHE_FALLBACK", &wrapper).env("KACHE_EXCLUDE", "app"));
+    out.check(out.outcome("part") == "miss", "what kache caches does not go to the second wrapper");
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert!(told.contains("--crate-name app") && !told.contains("--crate-name part"), "{told}");
+}
+
+#[test]
+fn fallback_that_is_not_there() {
+    let space = Space::new();
+    let tree = project(&space);
+    for _ in 0..2 {
+        drop(rebuilt(&tree, |r| r.env("KACHE_FALLBACK", "/nowhere/at/all").env("KACHE_EXCLUDE", "app")));
+        assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+    }
+}
+
+#[test]
+fn observation_switched_off() {
+    let space = Space::new();
+    let tree = project(&space);
+    drop(rebuilt(&tree, Run::declared));
+    let out = rebuilt(&tree, Run::declared);
+    out.check(out.outcome("part") == "hit", "a library is cached on its declared inputs");
+    assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+}
+
+#[test]
+fn log_level() {
+    let space = Space::new();
+    let tree = project(&space);
+    let file = space.path("kache.log");
+    for level in ["off", "warn", "info", "debug", "nonsense"] {
+        let out = rebuilt(&tree, |r| r.env("KACHE_LOG", level).env("KACHE_LOG_FILE", &file));
+        out.check(!out.stdout.contains("kache"), "nothing on standard output");
+    }
+    assert!(file.is_file(), "debugging leaves a log");
+}
+
+#[test]
+fn size_limit_evicts() {
+    let space = Space::new();
+    let tree = project(&space);
+    for n in 0..4 {
+        tree.write("part/src/lib.rs", &format!("pub fn tell() -> u32 {{ {n} }}\n"));
+        drop(rebuilt(&tree, |r| r));
+    }
+    let size = || {
+        files_below(&space.cache().join("v1/blobs")).iter().map(|p| p.metadata().map_or(0, |m| m.len())).sum::<u64>()
+    };
+    let before = size();
+    let out = space.cli("gc").env("KACHE_MAX_SIZE", (before / 2).to_string()).run();
+    out.ok();
+    assert!(size() <= before / 2, "{} of {before} are left\n{}", size(), out.world());
+    drop(rebuilt(&tree, |r| r));
+    assert_eq!(tree.execute("target/debug/app").stdout, "3\n");
+}
+
+#[test]
+fn two_wrappers() {
+    // The workspace wrapper of clippy and of users comes between kache and the compiler.
+    let space = Space::new();
+    let tree = project(&space);
+    let wrapper = space.site("bin/workspace-wrapper");
+    write_script(&wrapper, "#!/bin/sh\nexec \"$@\" --cfg wrapped\n");
+    tree.write("part/src/lib.rs", "#![allow(unexpected_cfgs)]\npub fn tell() -> bool { cfg!(wrapped) }\n");
+    for _ in 0..2 {
+        drop(rebuilt(&tree, |r| r.env("RUSTC_WORKSPACE_WRAPPER", &wrapper)));
+        assert_eq!(tree.execute("target/debug/app").stdout, "true\n");
+        drop(rebuilt(&tree, |r| r));
+        assert_eq!(tree.execute("target/debug/app").stdout, "false\n");
+    }
+    write_script(&wrapper, "#!/bin/sh\nexec \"$@\"\n");
+    drop(rebuilt(&tree, |r| r.env("RUSTC_WORKSPACE_WRAPPER", &wrapper)));
+    assert_eq!(tree.execute("target/debug/app").stdout, "false\n");
+}

@@ -1,0 +1,482 @@
+//! Build-script runs are actions like any other: restored with all they gave, run again when anything they looked at has
+//! changed, and not stored when they talk to the network or change their own inputs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::common::*;
+
+/// A package `app` whose build script has this body and whose program prints `TOLD` and the file `OUT_DIR/told`, as the
+/// script left them.
+fn script<'s>(space: &'s Space, at: &str, body: &str) -> Tree<'s> {
+    let tree = space.tree(at);
+    tree.write("Cargo.toml", &manifest("app", "[workspace]\n"));
+    tree.write("src/main.rs", "fn main() { println!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/told\"))); }\n");
+    tree.write(
+        "build.rs",
+        &format!(
+            "fn main() {{\n let out = std::env::var(\"OUT_DIR\").unwrap();\n\
+             let tell = |text: String| std::fs::write(format!(\"{{out}}/told\"), text).unwrap();\n {body}\n}}\n"
+        ),
+    );
+    tree
+}
+
+fn run_of<'o>(out: &'o Outcome) -> &'o Event {
+    match out.actions().find(|e| e.action() == "build-script") {
+        Some(event) => event,
+        None => panic!("no build script ran through kache\n{}", out.world()),
+    }
+}
+
+/// Builds from nothing, says whether the script's run was a hit.
+#[track_caller]
+fn build(tree: &Tree<'_>) -> bool {
+    tree.clean();
+    let out = tree.cargo("build").run();
+    out.ok();
+    run_of(&out).is_hit()
+}
+
+fn told(tree: &Tree<'_>) -> String {
+    tree.execute("target/debug/app").stdout.trim_end().to_owned()
+}
+
+/// The run is found as long as nothing changes; after the change it runs and sees the change; back again it is found.
+#[track_caller]
+fn reruns(tree: &Tree<'_>, change: impl Fn()) {
+    tree.space.save("before");
+    assert!(!build(tree), "the first run runs");
+    let first = told(tree);
+    assert!(build(tree), "the second is found");
+    assert_eq!(told(tree), first);
+    change();
+    assert!(!build(tree), "after the change it runs");
+    let changed = told(tree);
+    tree.clean();
+    tree.cargo("build").plain().run().ok();
+    assert_eq!(changed, told(tree), "it gives what it gives without kache");
+    assert_ne!(changed, first, "the change is one that shows");
+    tree.space.put_back("before");
+    assert!(build(tree), "the way back is found");
+    assert_eq!(told(tree), first);
+}
+
+#[test]
+fn everything_it_gave_is_restored() {
+    let body = "tell(\"x\".into()); std::fs::create_dir_all(format!(\"{out}/deep/er\")).unwrap();\n\
+                std::fs::write(format!(\"{out}/deep/er/file\"), \"y\").unwrap();\n\
+                std::fs::create_dir(format!(\"{out}/empty\")).unwrap();\n\
+                std::fs::write(format!(\"{out}/tool\"), \"#!/bin/sh\\n\").unwrap();\n\
+                use std::os::unix::fs::PermissionsExt;\n\
+                std::fs::set_permissions(format!(\"{out}/tool\"), std::fs::Permissions::from_mode(0o755)).unwrap();\n\
+                std::os::unix::fs::symlink(\"told\", format!(\"{out}/link\")).unwrap();\n\
+                println!(\"cargo::rustc-env=TOLD=1\"); println!(\"cargo::metadata=root={out}\");\n\
+                println!(\"cargo::warning=a warning\"); eprintln!(\"to stderr\"); eprint!(\"no newline\");";
+    let space = Space::new();
+    for at in ["a", "b"] {
+        let tree = script(&space, at, body);
+        tree.cargo("build").plain().run().ok();
+        let state = || {
+            let dir = files_below(&tree.path.join("target/debug/build"));
+            let told = |end: &str| {
+                let file = dir.iter().find(|p| p.ends_with(end)).unwrap_or_else(|| panic!("no {end} in {dir:?}"));
+                fs::read_to_string(file).unwrap()
+            };
+            let out = dir.iter().find(|p| p.ends_with("out/told")).unwrap().parent().unwrap();
+            assert!(out.join("empty").is_dir(), "empty directories count");
+            assert_eq!(fs::read_link(out.join("link")).unwrap().to_str(), Some("told"), "a link stays a link");
+            [told("output"), told("stderr"), told("out/deep/er/file"), told("out/told"), told("root-output")]
+        };
+        let (plain, files) = (state(), tree.snapshot());
+        for round in 0..2 {
+            let hit = build(&tree);
+            assert_eq!(hit, round == 1 || at == "b");
+            assert_eq!(state(), plain);
+            let below_out = |s: &Snapshot| s.only(|p| p.components().any(|c| c.as_os_str() == "out"));
+            below_out(&tree.snapshot()).same_bytes(&below_out(&files));
+            below_out(&tree.snapshot()).same_modes(&below_out(&files));
+        }
+        tree.assert_fresh("build");
+    }
+}
+
+#[test]
+fn failure_passes_through_and_is_not_stored() {
+    let space = Space::new();
+    let tree = script(&space, "w", "println!(\"said before\"); eprintln!(\"why\"); std::process::exit(3);");
+    let plain = tree.cargo("build").plain().run();
+    for _ in 0..2 {
+        tree.clean();
+        let out = tree.cargo("build").run();
+        out.fails().check(!run_of(&out).is_hit() && !run_of(&out).stored(), "a failed run is not stored");
+        let told =
+            |o: &Outcome| o.stderr.lines().filter(|l| !l.contains("(exit")).map(str::to_owned).collect::<Vec<_>>();
+        assert!(told(&out).iter().any(|l| l.trim() == "why"), "{}", out.world());
+        assert_eq!(out.stderr.contains("exit status: 3"), plain.stderr.contains("exit status: 3"));
+    }
+}
+
+#[test]
+fn a_variable_it_reads() {
+    let space = Space::new();
+    let tree = script(&space, "w", "tell(std::env::var(\"TOLD\").unwrap_or_default());");
+    let run = |value: Option<&str>| {
+        tree.clean();
+        let mut run = tree.cargo("build");
+        if let Some(value) = value {
+            run = run.env("TOLD", value);
+        }
+        let out = run.run();
+        out.ok();
+        (run_of(&out).is_hit(), told(&tree))
+    };
+    assert_eq!(run(None), (false, "".into()));
+    assert_eq!(run(Some("one")), (false, "one".into()));
+    assert_eq!(run(None), (true, "".into()));
+    assert_eq!(run(Some("one")), (true, "one".into()));
+    assert_eq!(run(Some("two")), (false, "two".into()));
+}
+
+#[test]
+fn a_file_it_reads() {
+    let space = Space::new();
+    let tree = script(&space, "w", "tell(std::fs::read_to_string(\"data\").unwrap());");
+    tree.write("data", "one");
+    reruns(&tree, || tree.write("data", "two"));
+}
+
+#[test]
+fn a_file_it_reads_but_does_not_declare() {
+    let space = Space::new();
+    let body = "println!(\"cargo::rerun-if-changed=build.rs\"); tell(std::fs::read_to_string(\"data\").unwrap());";
+    let tree = script(&space, "w", body);
+    tree.write("data", "one");
+    reruns(&tree, || tree.write("data", "two"));
+}
+
+#[test]
+fn a_file_that_appears() {
+    let space = Space::new();
+    let tree = script(&space, "w", "tell(std::path::Path::new(\"data\").exists().to_string());");
+    reruns(&tree, || tree.write("data", "two"));
+}
+
+#[test]
+fn a_directory_it_lists() {
+    let space = Space::new();
+    let body = "let mut n: Vec<_> = std::fs::read_dir(\"items\").unwrap().map(|e| e.unwrap().file_name()).collect(); n.sort(); tell(format!(\"{n:?}\"));";
+    let tree = script(&space, "w", body);
+    tree.write("items/one", "");
+    reruns(&tree, || tree.write("items/two", ""));
+}
+
+#[test]
+fn a_program_found_on_path() {
+    let space = Space::new();
+    let body = "let out = std::process::Command::new(\"teller\").output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    let tree = script(&space, "w", body);
+    for (dir, word) in [("first", "one"), ("second", "two")] {
+        write_script(&space.site(&format!("{dir}/teller")), &format!("#!/bin/sh\necho {word}\n"));
+    }
+    let path = |dirs: &[&str]| {
+        let own: String = dirs.iter().map(|d| format!("{}:", space.site(d).display())).collect();
+        own + &std::env::var("PATH").unwrap()
+    };
+    let run = |dirs: &[&str]| {
+        tree.clean();
+        let out = tree.cargo("build").env("PATH", path(dirs)).run();
+        out.ok();
+        (run_of(&out).is_hit(), told(&tree))
+    };
+    assert_eq!(run(&["first", "second"]), (false, "one".into()));
+    assert_eq!(run(&["second", "first"]).1, "two");
+    assert_eq!(run(&["first", "second"]), (true, "one".into()));
+    // The program that would now be found first.
+    fs::create_dir(space.site("new")).unwrap();
+    assert_eq!(run(&["new", "first"]).1, "one");
+    write_script(&space.site("new/teller"), "#!/bin/sh\necho three\n");
+    assert_eq!(run(&["new", "first"]), (false, "three".into()));
+    write_script(&space.site("new/teller"), "#!/bin/sh\necho four\n");
+    assert_eq!(run(&["new", "first"]), (false, "four".into()));
+}
+
+#[test]
+fn a_program_that_reads_a_file() {
+    let space = Space::new();
+    let body = "let out = std::process::Command::new(\"sh\").args([\"-c\", \"cat data | tr a-z A-Z\"]).output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    let tree = script(&space, "w", body);
+    tree.write("data", "one");
+    reruns(&tree, || tree.write("data", "two"));
+}
+
+#[test]
+fn a_shell_that_moves_descriptors() {
+    // Shells put files on low descriptors; a channel that lives on one of them would write into users' files.
+    let space = Space::new();
+    let body = "let line = \"exec 3>$OUT_DIR/three 4>$OUT_DIR/four 5>$OUT_DIR/five 9>$OUT_DIR/nine; cat data >&3; cat data >&9; cat $OUT_DIR/three $OUT_DIR/nine\";\n\
+                let out = std::process::Command::new(\"sh\").args([\"-c\", line]).output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    let tree = script(&space, "w", body);
+    tree.write("data", "one");
+    reruns(&tree, || tree.write("data", "two"));
+    assert_eq!(told(&tree), "oneone");
+}
+
+#[test]
+fn a_program_that_clears_its_environment() {
+    let space = Space::new();
+    let body = "let out = std::process::Command::new(\"/bin/sh\").env_clear().env(\"PATH\", \"/usr/bin:/bin\").args([\"-c\", \"env -i /bin/cat data\"]).output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    let tree = script(&space, "w", body);
+    tree.write("data", "one");
+    reruns(&tree, || tree.write("data", "two"));
+}
+
+#[test]
+fn git_metadata() {
+    if !on_path("git") {
+        return skip("git_metadata", "git is not installed");
+    }
+    let space = Space::new();
+    let body = "let out = std::process::Command::new(\"git\").args([\"log\", \"-1\", \"--format=%s\"]).output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    let tree = script(&space, "w", body);
+    tree.write(".gitignore", "target\n");
+    let git = |args: &str| {
+        let identity = "-c user.name=n -c user.email=e -c commit.gpgsign=false -c init.defaultBranch=main";
+        space.command("git", &tree.path).args(identity).args(args).run().ok();
+    };
+    git("init -q");
+    git("add .");
+    git("commit -q -m one");
+    build(&tree);
+    assert!(build(&tree), "git's metadata has not changed");
+    assert_eq!(told(&tree), "one");
+    git("commit -q --allow-empty -m two");
+    assert!(!build(&tree));
+    assert_eq!(told(&tree), "two");
+}
+
+#[test]
+fn the_clock() {
+    let space = Space::new();
+    let body = "tell(format!(\"{:?}\", std::time::SystemTime::now()));";
+    let tree = script(&space, "w", body);
+    assert!(!build(&tree));
+    assert!(!build(&tree), "a script that reads the clock is run each time");
+}
+
+#[test]
+fn the_network() {
+    let space = Space::new();
+    let body = "let _ = std::net::TcpStream::connect(\"127.0.0.1:9\"); tell(\"x\".into());";
+    let tree = script(&space, "w", body);
+    for _ in 0..2 {
+        tree.clean();
+        let out = tree.cargo("build").run();
+        out.ok();
+        let run = run_of(&out);
+        out.check(
+            !run.is_hit() && !run.stored() && !run.reason().is_empty(),
+            "a run that talks to the network is not stored, with a reason",
+        );
+    }
+}
+
+#[test]
+fn a_script_that_changes_what_it_reads() {
+    let space = Space::new();
+    let body = "let n: u32 = std::fs::read_to_string(\"count\").unwrap().parse().unwrap();\n\
+                std::fs::write(\"count\", (n + 1).to_string()).unwrap(); tell(n.to_string());";
+    let tree = script(&space, "w", body);
+    tree.write("count", "1");
+    for n in 1..4 {
+        assert!(!build(&tree), "a run that changes its own inputs is not stored");
+        assert_eq!(told(&tree), n.to_string());
+    }
+}
+
+#[test]
+fn a_script_that_writes_outside_of_its_directory() {
+    // The file would be missing after a restore.
+    let space = Space::new();
+    let tree = script(&space, "w", "std::fs::write(\"generated.txt\", \"x\").unwrap(); tell(\"x\".into());");
+    for _ in 0..2 {
+        build(&tree);
+        assert_eq!(tree.read("generated.txt"), "x");
+        tree.remove("generated.txt");
+    }
+}
+
+#[test]
+fn leftovers_of_an_earlier_run() {
+    // What lies in OUT_DIR from before must not be taken for this run's work.
+    let space = Space::new();
+    let body = "let n = std::fs::read_to_string(\"data\").unwrap(); std::fs::write(format!(\"{out}/{n}\"), \"\").unwrap();\n\
+                let mut names: Vec<_> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| n != \"told\").collect();\n\
+                names.sort(); tell(names.join(\" \"));";
+    let tree = script(&space, "w", body);
+    tree.write("data", "one");
+    build(&tree);
+    assert_eq!(told(&tree), "one");
+    tree.write("data", "two");
+    tree.cargo("build").run().ok();
+    assert_eq!(told(&tree), "one two", "as without kache");
+    build(&tree);
+    assert_eq!(told(&tree), "two", "an empty directory has no leftovers");
+}
+
+#[test]
+fn stdout_names_this_checkout() {
+    let space = Space::new();
+    let body = "std::fs::write(format!(\"{out}/libx.a\"), \"!<arch>\\n\").unwrap(); tell(\"x\".into());\n\
+                println!(\"cargo::rustc-link-search=native={out}\"); println!(\"cargo::rerun-if-changed={}/build.rs\", std::env::var(\"CARGO_MANIFEST_DIR\").unwrap());";
+    let trees = ["a", "b"].map(|at| script(&space, at, body));
+    build(&trees[0]);
+    build(&trees[1]);
+    let found = files_with(&trees[1].path.join("target"), trees[0].path.to_str().unwrap());
+    assert!(found.is_empty(), "{found:?}");
+    for tree in &trees {
+        tree.assert_fresh("build");
+    }
+}
+
+#[test]
+fn the_real_program_does_not_need_the_store() {
+    let space = Space::new();
+    let tree = script(&space, "w", "tell(std::fs::read_to_string(\"data\").unwrap());");
+    tree.write("data", "one");
+    build(&tree);
+    build(&tree);
+    remove(&space.cache());
+    tree.write("data", "two");
+    tree.cargo("build").run().ok();
+    assert_eq!(told(&tree), "two");
+}
+
+#[test]
+fn what_a_script_knows_of_itself() {
+    let space = Space::new();
+    let body = "let me = std::env::current_exe().unwrap(); let arg = std::env::args().next().unwrap();\n\
+                tell(format!(\"{} {}\", me.parent().unwrap().display(), std::path::Path::new(&arg).file_name().unwrap().display()));";
+    let tree = script(&space, "w", body);
+    tree.cargo("build").plain().run().ok();
+    let plain = told(&tree);
+    for _ in 0..2 {
+        build(&tree);
+        assert_eq!(told(&tree), plain);
+    }
+}
+
+#[test]
+fn links_variable_reaches_dependents() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.write(
+        "part/Cargo.toml",
+        &manifest("part", "links = \"thing\"\n").replace("edition = \"2024\"\n\nlinks", "edition = \"2024\"\nlinks"),
+    );
+    tree.write("part/build.rs", "fn main() { println!(\"cargo::metadata=word=one\"); }\n");
+    tree.write(
+        "build.rs",
+        "fn main() { println!(\"cargo::rustc-env=WORD={}\", std::env::var(\"DEP_THING_WORD\").unwrap()); }\n",
+    );
+    tree.write("src/main.rs", "fn main() { println!(\"{}\", env!(\"WORD\")); }\n");
+    for word in ["one", "two", "one"] {
+        tree.write("part/build.rs", &format!("fn main() {{ println!(\"cargo::metadata=word={word}\"); }}\n"));
+        tree.clean();
+        tree.cargo("build").run().ok();
+        assert_eq!(told(&tree), word);
+    }
+}
+
+/// Compiles C the way the `cc` crate does: objects and an archive in `OUT_DIR`, named for the linker on stdout.
+const COMPILES_C: &str = "let run = |program: &str, args: &[&str]| {\n\
+     let done = std::process::Command::new(program).args(args).status().unwrap(); assert!(done.success()); };\n\
+     let object = format!(\"{out}/value.o\"); let archive = format!(\"{out}/libvalue.a\");\n\
+     run(\"cc\", &[\"-O0\", \"-g\", \"-ffunction-sections\", \"-I\", \"c/include\", \"-o\", &object, \"-c\", \"c/value.c\"]);\n\
+     run(\"ar\", &[\"cqD\", &archive, &object]);\n\
+     println!(\"cargo::rustc-link-search=native={out}\"); println!(\"cargo::rustc-link-lib=static=value\");\n\
+     println!(\"cargo::rerun-if-changed=c\"); tell(\"c\".into());";
+
+fn vendored_c<'s>(space: &'s Space, at: &str) -> Tree<'s> {
+    let tree = script(space, at, COMPILES_C);
+    tree.write("c/value.c", "#include \"value.h\"\nint value(void) { return VALUE; }\n");
+    tree.write("c/include/value.h", "#define VALUE 1\n");
+    tree.write(
+        "src/main.rs",
+        "unsafe extern \"C\" { fn value() -> i32; }\nfn main() { println!(\"{}\", unsafe { value() }); }\n",
+    );
+    tree
+}
+
+#[test]
+fn vendored_c_is_seen() {
+    let space = Space::new();
+    let tree = vendored_c(&space, "w");
+    reruns(&tree, || tree.write("c/include/value.h", "#define VALUE 2\n"));
+    // A header that would now be found before the other one.
+    reruns(&tree, || tree.write("c/value.h", "#define VALUE 3\n"));
+}
+
+#[test]
+fn vendored_c_is_shared() {
+    let space = Space::new();
+    let trees = ["a", "second/checkout"].map(|at| vendored_c(&space, at));
+    trees[0].cargo("build").run().ok();
+    trees[1].cargo("build").run().ok().all_hit();
+    for tree in &trees {
+        assert_eq!(told(tree), "1");
+        tree.assert_fresh("build");
+    }
+    let found = files_with(&trees[1].path.join("target"), trees[0].path.to_str().unwrap());
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_configure_script() {
+    let space = Space::new();
+    let body = "let done = std::process::Command::new(\"sh\").arg(std::env::current_dir().unwrap().join(\"configure\")).current_dir(&out).status().unwrap(); assert!(done.success());\n\
+                tell(std::fs::read_to_string(format!(\"{out}/config.h\")).unwrap());";
+    let tree = script(&space, "w", body);
+    tree.write(
+        "configure",
+        "#!/bin/sh\nset -e\necho 'int main(void){return 0;}' > conftest.c\n${CC:-cc} -o conftest conftest.c\n./conftest\n\
+         rm -f conftest conftest.c\nif [ -e \"$(dirname \"$0\")/extra\" ]; then echo '#define EXTRA 1'; else echo '#undef EXTRA'; fi > config.h\n",
+    );
+    reruns(&tree, || tree.write("extra", ""));
+}
+
+#[test]
+fn a_compiler_behind_a_link() {
+    // CC names a program whose identity is behind a symbolic link, as with update-alternatives.
+    let space = Space::new();
+    let body = "let out = std::process::Command::new(std::env::var(\"TELLER\").unwrap()).output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    let tree = script(&space, "w", body);
+    write_script(&space.site("bin/one"), "#!/bin/sh\necho one\n");
+    write_script(&space.site("bin/two"), "#!/bin/sh\necho two\n");
+    let link = space.site("bin/teller");
+    let run = |to: &str| {
+        remove(&link);
+        symlink(to, &link).unwrap();
+        tree.clean();
+        let out = tree.cargo("build").env("TELLER", &link).run();
+        out.ok();
+        (run_of(&out).is_hit(), told(&tree))
+    };
+    assert_eq!(run("one"), (false, "one".into()));
+    assert_eq!(run("two"), (false, "two".into()));
+    assert_eq!(run("one"), (true, "one".into()));
+}
+
+#[test]
+fn switched_off_by_setting() {
+    let space = Space::new();
+    let tree = script(&space, "w", "tell(\"x\".into());");
+    for _ in 0..2 {
+        tree.clean();
+        let out = tree.cargo("build").env("KACHE_BUILD_SCRIPTS", "0").run();
+        out.ok();
+        out.check(out.actions().all(|e| e.action() != "build-script" || !e.is_hit()), "no run is restored");
+        assert_eq!(told(&tree), "x");
+    }
+}
