@@ -1,1 +1,47 @@
-fn main() {}
+//! The hot binary: decides its role once, from its arguments, and hands over. Everything for people lives in `kache-cli`.
+
+use kache_config::Settings;
+use kache_engine::Invocation;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What this process is for.
+enum Role<'a> {
+    /// `kache rustc ARGS…`, as cargo calls a `RUSTC_WRAPPER`.
+    Compiler(&'a [OsString]),
+    /// `kache --build-script REAL ARGV0 ARGS…`, from the launcher.
+    BuildScript(&'a [OsString]),
+    /// Everything else is a command for `kache-cli`.
+    Command(&'a [OsString]),
+}
+
+fn role(args: &[OsString]) -> Role<'_> {
+    match args.get(1) {
+        Some(first) if first == kache_engine::BUILD_SCRIPT_ROLE && args.len() > 2 => Role::BuildScript(&args[2..]),
+        Some(first) if kache_engine::is_tool(first) || Path::new(first).components().count() > 1 => {
+            Role::Compiler(&args[1..])
+        }
+        _ => Role::Command(args.get(1..).unwrap_or_default()),
+    }
+}
+
+fn main() {
+    let invocation = Invocation::snapshot();
+    match role(&invocation.args) {
+        Role::Compiler(args) => kache_engine::compile(&invocation, &settings(&invocation), args),
+        Role::BuildScript(args) => kache_engine::build_script(&invocation, &settings(&invocation), args),
+        Role::Command(args) => command(args),
+    }
+}
+
+fn settings(invocation: &Invocation) -> Settings {
+    Settings::resolve(&|name| invocation.text_var(name), &invocation.cwd)
+}
+
+fn command(args: &[OsString]) -> ! {
+    let cli = std::env::current_exe().unwrap_or_default().with_file_name("kache-cli");
+    let error = kache_os::exec(&cli, "kache".as_ref(), args, &[]);
+    eprintln!("kache: cannot execute {}: {error}", cli.display());
+    eprintln!("kache: install both binaries, for example with `cargo install --path .` in kache's sources");
+    std::process::exit(127)
+}

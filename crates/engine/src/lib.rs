@@ -1,1 +1,257 @@
-//! Placeholder.
+//! The life of one action: look it up, restore it, or run it under observation and record it.
+//!
+//! Knows nothing of commands for people, nor how anything is presented: what happened goes to the event log.
+
+mod action;
+mod adapter;
+mod declared;
+mod invocation;
+mod observed;
+mod programs;
+mod reason;
+mod record;
+mod restore;
+mod run;
+mod sources;
+mod world;
+
+pub use adapter::{rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
+pub use invocation::Invocation;
+pub use reason::{Reason, Why};
+
+use action::Action;
+use kache_config::Settings;
+use kache_key::{Digest, Recipe};
+use kache_os::bytes;
+use kache_store::{Event, Memo, Outcome, Store};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use world::World;
+
+/// One invocation with the cache it uses.
+pub struct Session<'a> {
+    pub invocation: &'a Invocation,
+    pub settings: &'a Settings,
+    pub store: Store,
+    pub memo: Memo,
+}
+
+/// How an action ended, for the event log.
+#[derive(Default)]
+struct Ending {
+    why: Option<Why>,
+    stored: bool,
+    tool_ms: u64,
+    weak: Option<Digest>,
+    key: Option<Digest>,
+    restored: restore::Restored,
+}
+
+/// Serves a compiler invocation: `args` are those after the wrapper, the tool first. Does not return.
+pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
+    let session = Session::new(invocation, settings);
+    let plain = Plain { program: PathBuf::from(&args[0]), argv0: args[0].clone(), args: args[1..].to_vec() };
+    let described = session.allowed().and_then(|()| adapter::rustc::action(invocation, args, settings));
+    session.serve(described, plain)
+}
+
+/// Serves a build script's run: `args` are the real program, its `argv[0]` and its arguments. Does not return.
+pub fn build_script(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
+    let session = Session::new(invocation, settings);
+    let argv0 = args.get(1).unwrap_or(&args[0]).clone();
+    let plain = Plain { program: PathBuf::from(&args[0]), argv0, args: args.iter().skip(2).cloned().collect() };
+    let digest_of = |path: &Path| session.digest_of(path);
+    let described = session.allowed().and_then(|()| adapter::script::action(invocation, args, settings, &digest_of));
+    session.serve(described, plain)
+}
+
+/// The tool as it was called: what runs when kache steps aside.
+struct Plain {
+    program: PathBuf,
+    argv0: OsString,
+    args: Vec<OsString>,
+}
+
+impl<'a> Session<'a> {
+    fn new(invocation: &'a Invocation, settings: &'a Settings) -> Session<'a> {
+        let store = Store::new(&settings.cache_dir, settings.kill_at);
+        let memo = if settings.disabled { Memo::none() } else { store.memo() };
+        Session { invocation, settings, store, memo }
+    }
+
+    fn allowed(&self) -> Result<(), Why> {
+        if self.settings.disabled { Err(Reason::Disabled.into()) } else { Ok(()) }
+    }
+
+    fn digest_of(&self, path: &Path) -> Option<Digest> {
+        let meta = kache_os::stat(path).ok()?;
+        match self.memo.get(&meta) {
+            Some(known) => Some(known.digest),
+            None => Digest::of_reader(&mut std::fs::File::open(path).ok()?).ok(),
+        }
+    }
+
+    /// The whole story: look up, restore, or run and record.
+    fn serve(&self, described: Result<Action, Why>, plain: Plain) -> ! {
+        let mut action = match described {
+            Ok(action) => action,
+            Err(why) => self.step_aside(&plain, why),
+        };
+        self.complete_key(&mut action);
+        if let Err(why) = self.declarable(&action) {
+            self.step_aside(&plain, why);
+        }
+        let weak = action.fingerprint();
+        let world = World::new(self.invocation, &action.roots, &self.memo, &action.messages, self.settings.too_new_ms);
+        if let Some(ending) = self.look_up(&action, &world, &weak) {
+            self.finish(&action, Outcome::Hit, ending);
+        }
+        if let Some(why) = self.not_worth_recording(&action) {
+            let ending = Ending { why: Some(why), weak: Some(weak), ..Ending::default() };
+            self.log(&action, Outcome::Miss, &ending);
+            self.become_tool(&action);
+        }
+        let source = action.source.as_deref().and_then(|p| self.digest_of(p));
+        let flight = action.flight(&weak, source);
+        let free = self.store.lock_action(&flight, Duration::ZERO).ok().flatten();
+        let lock = match free {
+            Some(lock) => Some(lock),
+            None => {
+                let limit = Duration::from_secs(self.settings.lock_seconds);
+                let lock = self.store.lock_action(&flight, limit).ok().flatten();
+                // Its holder has published by now, if there was anything to publish.
+                if let Some(ending) = self.look_up(&action, &world, &weak) {
+                    self.finish(&action, Outcome::Dup, ending);
+                }
+                lock
+            }
+        };
+        self.run_and_record(&action, &world, &weak, lock)
+    }
+
+    /// Adds the fields that every action has.
+    fn complete_key(&self, action: &mut Action) {
+        action.fields.push(("salt", self.settings.key_salt.clone().into_bytes()));
+        action.fields.push(("inputs", if self.settings.observe { b"observed".to_vec() } else { b"declared".to_vec() }));
+        if !self.settings.observe {
+            action.fields.push(("toolchain", declared::toolchain_identity(&action.program)));
+        }
+    }
+
+    /// Without observation, procedural macros must not take part: their reads are unknown.
+    fn declarable(&self, action: &Action) -> Result<(), Why> {
+        if self.settings.observe { Ok(()) } else { declared::check_externs(action, &self.memo) }
+    }
+
+    /// The one policy on results that are not worth observing and storing.
+    ///
+    /// Measured (docs/benchmarks.md): hashing and copying a debug executable costs an edited unit several per cent of its
+    /// build, and its result is asked for again only after a revert.
+    fn not_worth_recording(&self, action: &Action) -> Option<Why> {
+        if action.editing {
+            return Some(Reason::Editing.into());
+        }
+        match &action.outputs {
+            // A script that finds files of an earlier run may give something else than from an empty start.
+            action::Outputs::Tree(dir) if kache_os::list(dir).is_ok_and(|names| !names.is_empty()) => {
+                Some(Reason::Leftovers.into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs the tool in our place, as if kache were not there.
+    fn step_aside(&self, plain: &Plain, why: Why) -> ! {
+        let outcome = if why.reason == Reason::Disabled { Outcome::Skipped } else { Outcome::Passthrough };
+        let program = plain.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if outcome != Outcome::Skipped {
+            let ending = Ending { why: Some(why), ..Ending::default() };
+            let name = name_in(&plain.args).unwrap_or(program);
+            self.append("passthrough", &name, &name, None, outcome, &ending);
+        }
+        let fallback = self.settings.fallback.as_ref().filter(|_| outcome != Outcome::Skipped);
+        if let Some(wrapper) = fallback {
+            let args: Vec<OsString> =
+                std::iter::once(plain.program.clone().into_os_string()).chain(plain.args.iter().cloned()).collect();
+            let error = kache_os::exec(wrapper, wrapper.as_os_str(), &args, &[]);
+            self.warn_once(&format!("fallback {}: {error}; running the compiler directly", wrapper.display()));
+        }
+        self.replace(&plain.program, &plain.argv0, &plain.args, &[])
+    }
+
+    /// Runs the action's tool in our place, unobserved.
+    fn become_tool(&self, action: &Action) -> ! {
+        self.unshare_outputs(action);
+        self.replace(&action.program, &action.argv0, &action.args, &[])
+    }
+
+    fn replace(&self, program: &Path, argv0: &OsString, args: &[OsString], env: &[(OsString, OsString)]) -> ! {
+        let error = kache_os::exec(program, argv0, args, env);
+        let _ = kache_os::write_stream(
+            kache_os::Stream::Err,
+            format!("kache: cannot execute {}: {error}\n", program.display()).as_bytes(),
+        );
+        std::process::exit(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })
+    }
+
+    /// Outputs that share their inode with the store must not be written through.
+    fn unshare_outputs(&self, action: &Action) {
+        let action::Outputs::Written(expected) = &action.outputs else { return };
+        for file in expected.iter().chain(action.script.as_ref().map(|s| &s.real)) {
+            if kache_os::lstat(file).is_ok_and(|m| m.is_file() && (m.mtime == kache_store::SEAL || m.links > 1)) {
+                let _ = std::fs::remove_file(file);
+            }
+        }
+    }
+
+    fn finish(&self, action: &Action, outcome: Outcome, ending: Ending) -> ! {
+        self.log(action, outcome, &ending);
+        std::process::exit(0)
+    }
+
+    fn log(&self, action: &Action, outcome: Outcome, ending: &Ending) {
+        let build = action.roots.place(kache_key::Root::Build).map(|p| String::from_utf8_lossy(p).into_owned());
+        self.append(action.kind.name(), &action.name, &action.unit, build, outcome, ending);
+    }
+
+    fn append(&self, kind: &str, name: &str, unit: &str, build_dir: Option<String>, outcome: Outcome, ending: &Ending) {
+        let why = ending.why.as_ref();
+        let restored = &ending.restored;
+        self.store.append_event(&Event {
+            v: kache_store::event::VERSION,
+            time: Event::now_ms(),
+            outcome,
+            action: kind.into(),
+            name: name.into(),
+            unit: unit.into(),
+            reason: why.map(|w| w.reason.explanation().id.into()),
+            detail: why.map(|w| w.detail.clone()).filter(|d| !d.is_empty()),
+            stored: ending.stored,
+            ms: (self.invocation.started.elapsed().as_micros() as f64) / 1000.0,
+            tool_ms: ending.tool_ms,
+            dir: String::from_utf8_lossy(bytes(&self.invocation.cwd)).into_owned(),
+            weak: ending.weak.map(|d| d.hex()),
+            key: ending.key.map(|d| d.hex()),
+            linked: restored.linked,
+            cloned: restored.cloned,
+            copied: restored.copied,
+            build_dir,
+        });
+    }
+
+    /// One line on standard error at most, once per build: marked by a file that lives as long as cargo, our parent.
+    pub fn warn_once(&self, text: &str) {
+        let parent = kache_os::parent_process_id();
+        let mark = std::env::temp_dir().join(format!("kache-warned-{parent}-{}", &Digest::of(text.as_bytes()).hex()[..8]));
+        if kache_os::create_new(&mark, 0o600).is_ok() {
+            let _ = kache_os::write_stream(kache_os::Stream::Err, format!("kache: warning: {text}\n").as_bytes());
+        }
+    }
+}
+
+/// The crate's name in a command line that was not understood.
+fn name_in(args: &[OsString]) -> Option<String> {
+    let at = args.iter().position(|a| a == "--crate-name")?;
+    args.get(at + 1).map(|n| n.to_string_lossy().into_owned())
+}

@@ -15,8 +15,8 @@ pub enum Input {
     List(Vec<u8>),
     /// The canonical form of a path.
     Resolve(Vec<u8>),
-    /// A program looked for in the directories `before`, then on `PATH`.
-    Search { name: Vec<u8>, before: Vec<Vec<u8>> },
+    /// A program looked for in these directories; an empty one stands for those of `PATH`.
+    Search { name: Vec<u8>, dirs: Vec<Vec<u8>> },
     /// A variable's literal value.
     Env(Vec<u8>),
     /// The literal value of a variable that held a root of the checkout when it was read: binds.
@@ -103,9 +103,19 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PathSet {
     pub inputs: Vec<Input>,
-    /// Of an entry that is bound: the fingerprint it would have unbound, and the digest of its outputs. When another
-    /// place of the root gives the same outputs, the binding is lifted.
-    pub bound: Option<(Digest, Digest)>,
+    /// Of an entry that is bound: what it takes to lift the binding.
+    pub bound: Option<Bound>,
+}
+
+/// When another place of the root gives the same outputs, the entry no longer depends on the place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// The strong fingerprint without what binds.
+    pub unbound: Digest,
+    pub outputs: Digest,
+    /// Length of each place of the roots that move with the checkout. Two places of one length prove little: a program
+    /// may have used nothing but the length.
+    pub lengths: Vec<u64>,
 }
 
 impl PathSet {
@@ -135,11 +145,11 @@ fn framed_name(input: &Input) -> Vec<u8> {
         Input::Link(p) => tagged(b'l', p),
         Input::List(p) => tagged(b'd', p),
         Input::Resolve(p) => tagged(b'r', p),
-        Input::Search { name, before } => {
+        Input::Search { name, dirs } => {
             // Neither names nor directories hold a newline that could be mistaken: lengths are framed.
             let mut out = tagged(b's', &(name.len() as u64).to_le_bytes());
             out.extend(name);
-            for dir in before {
+            for dir in dirs {
                 out.extend((dir.len() as u64).to_le_bytes());
                 out.extend(dir);
             }

@@ -8,7 +8,7 @@ mod recipe;
 mod roots;
 
 pub use digest::{Digest, Framed};
-pub use input::{Input, PathSet, State};
+pub use input::{Bound, Input, PathSet, State};
 pub use recipe::{Description, Recipe, Sink};
 pub use roots::{Form, MARK, Root, Roots};
 

@@ -149,6 +149,13 @@ impl Roots {
     /// Text (an argument, a variable, a file) in stored form: each root that stands there as a whole path or as the
     /// beginning of one becomes its placeholder.
     pub fn encode(&self, text: &[u8], form: Form) -> Vec<u8> {
+        if form == Form::Make {
+            return by_line(text, |line, form| Some(self.encode_as(line, form))).unwrap_or_default();
+        }
+        self.encode_as(text, form)
+    }
+
+    fn encode_as(&self, text: &[u8], form: Form) -> Vec<u8> {
         let mut out = text.to_vec();
         for (root, place) in &self.places {
             let needle = form.escape(place);
@@ -173,6 +180,13 @@ impl Roots {
 
     /// Stored form back to the places of this build. `None`: it names a root this action does not have.
     pub fn decode(&self, stored: &[u8], form: Form) -> Option<Vec<u8>> {
+        if form == Form::Make {
+            return by_line(stored, |line, form| self.decode_as(line, form));
+        }
+        self.decode_as(stored, form)
+    }
+
+    fn decode_as(&self, stored: &[u8], form: Form) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(stored.len() + 64);
         let mut rest = stored;
         while let Some(at) = memchr::memchr(MARK, rest) {
@@ -203,6 +217,15 @@ impl Roots {
         let found = |place: &[u8]| memmem::find_iter(data, place).any(|at| stands_alone(data, at, place.len()));
         self.places.iter().filter(|(_, place)| found(place)).map(|(r, _)| *r).collect()
     }
+}
+
+/// Makefile text line by line: comments are plain, rules are escaped.
+fn by_line(text: &[u8], mut each: impl FnMut(&[u8], Form) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    for line in text.split_inclusive(|b| *b == b'\n') {
+        out.extend(each(line, if line.starts_with(b"#") { Form::Plain } else { Form::Make })?);
+    }
+    Some(out)
 }
 
 /// `/work` stands in `-L/work/lib`, not in `/work2` or `/home/work`.
@@ -252,6 +275,7 @@ mod tests {
         let a = roots(&[(Root::Workspace, "/a b")]);
         let b = roots(&[(Root::Workspace, "/c\"d")]);
         assert_eq!(b.decode(&a.encode(b"x: /a\\ b/y", Form::Make), Form::Make).unwrap(), b"x: /c\"d/y");
+        assert_eq!(b.decode(&a.encode(b"# env-dep:X=/a b/y", Form::Make), Form::Make).unwrap(), b"# env-dep:X=/c\"d/y");
         assert_eq!(b.decode(&a.encode(b"{\"/a b/y\"}", Form::Json), Form::Json).unwrap(), b"{\"/c\\\"d/y\"}");
     }
 

@@ -423,6 +423,11 @@ pub fn process_id() -> u32 {
     std::process::id()
 }
 
+/// The process that started this one.
+pub fn parent_process_id() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
 /// A name other processes can open this descriptor by while this process lives.
 pub fn fd_path(fd: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()))

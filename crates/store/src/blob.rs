@@ -5,7 +5,7 @@
 //! of build scripts: cargo compares a unit's outputs with its dependencies' by mtime, and one constant old time makes
 //! every checkout fresh at once. All else gets an inode of its own.
 
-use crate::{Remembered, Store};
+use crate::Store;
 use kache_key::Digest;
 use kache_os::{Meta, Method, Stamp};
 use std::fs::File;
@@ -21,13 +21,6 @@ pub const SEAL: Stamp = Stamp { sec: 1_000_000_007, nsec: 0 };
 pub struct Placed {
     pub method: Method,
     pub meta: Meta,
-}
-
-impl Placed {
-    /// What the digest memo may hold of a placed file.
-    pub fn remembered(&self, digest: Digest, macro_free: bool) -> Remembered {
-        Remembered { digest, output: true, macro_free }
-    }
 }
 
 fn sealed_mode(executable: bool) -> u32 {

@@ -52,6 +52,11 @@ impl Memo {
         Memo { file: file.ok() }
     }
 
+    /// Remembers nothing.
+    pub fn none() -> Memo {
+        Memo { file: None }
+    }
+
     fn key(meta: &Meta) -> [u8; 16] {
         let mut id = [0u8; 96];
         let ctime = if meta.mtime == SEAL { SEAL } else { meta.ctime };

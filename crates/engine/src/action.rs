@@ -1,0 +1,97 @@
+//! An action: one run of a tool, as its adapter described it. What follows treats all actions alike.
+
+use kache_key::{Digest, Recipe, Root, Roots, Sink};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Rustc,
+    Clippy,
+    /// `rustc -vV` and the like: only streams, no outputs.
+    Query,
+    BuildScript,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Rustc => "rustc",
+            Kind::Clippy => "clippy",
+            Kind::Query => "query",
+            Kind::BuildScript => "build-script",
+        }
+    }
+}
+
+/// Where an action's outputs are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outputs {
+    /// Files the run was seen to write, and these if it wrote them.
+    Written(Vec<PathBuf>),
+    /// Everything in a directory.
+    Tree(PathBuf),
+}
+
+/// The compiled build script, which cargo gets a launcher for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptProgram {
+    /// Where rustc writes it and cargo looks for it.
+    pub launcher: PathBuf,
+    /// Where the compiled program goes.
+    pub real: PathBuf,
+}
+
+pub struct Action {
+    pub kind: Kind,
+    pub name: String,
+    pub unit: String,
+    pub program: PathBuf,
+    pub argv0: OsString,
+    /// As run: kache's own flags included.
+    pub args: Vec<OsString>,
+    /// Variables set for the run beside the inherited ones.
+    pub extra_env: Vec<(OsString, OsString)>,
+    pub cwd: PathBuf,
+    pub roots: Roots,
+    /// The key fields, in stored form.
+    pub fields: Vec<(&'static str, Vec<u8>)>,
+    /// What only shapes messages; counts for entries that said something.
+    pub messages: Vec<u8>,
+    pub outputs: Outputs,
+    /// Scratch that is neither input nor output (`-C incremental`).
+    pub scratch: Option<PathBuf>,
+    /// The unit has a result in this target directory and compiles incrementally.
+    pub editing: bool,
+    /// Roots the entry is bound to outright.
+    pub bound_to: Vec<Root>,
+    /// What distinguishes actions that may be in flight at once.
+    pub source: Option<PathBuf>,
+    pub script: Option<ScriptProgram>,
+    /// Directories whose listings are noise (`-L dependency`).
+    pub search_dirs: Vec<PathBuf>,
+    /// Streams carry JSON (rustc's `--error-format=json`).
+    pub json: bool,
+    /// The `.d` file rustc writes, for declared inputs and `env!`.
+    pub dep_info: Option<PathBuf>,
+    /// `--extern` files, for declared inputs.
+    pub externs: Vec<PathBuf>,
+}
+
+impl Recipe for Action {
+    fn write(&self, sink: &mut dyn Sink) {
+        sink.field("action", self.kind.name().as_bytes());
+        for (tag, value) in &self.fields {
+            sink.field(tag, value);
+        }
+    }
+}
+
+impl Action {
+    /// Names the lock of this action in flight: two commits of one project must not wait for each other.
+    pub fn flight(&self, weak: &Digest, source: Option<Digest>) -> Digest {
+        let mut hash = kache_key::Framed::new("flight");
+        hash.put(weak.as_bytes()).put(source.as_ref().map_or(&[][..], |d| d.as_bytes()));
+        hash.finish()
+    }
+}

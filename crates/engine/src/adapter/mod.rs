@@ -1,0 +1,76 @@
+//! Adapters: what is special about a tool. Each turns an invocation into an [`Action`](crate::action::Action), or
+//! declines. Adapters know nothing about lookups, storing or restoring.
+
+pub mod rustc;
+pub mod script;
+
+use crate::invocation::Invocation;
+use kache_config::Settings;
+use kache_key::{Root, Roots};
+use kache_os::bytes;
+use std::path::{Path, PathBuf};
+
+/// The target directory that `dir` lies in: cargo marks it with `CACHEDIR.TAG`.
+pub fn build_root(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().skip(1).take(6).find(|d| kache_os::lstat(&d.join("CACHEDIR.TAG")).is_ok()).map(Path::to_path_buf)
+}
+
+/// Cargo's home, where registry and git sources are.
+pub fn cargo_home(invocation: &Invocation) -> Option<PathBuf> {
+    let home = || invocation.path_var("HOME").map(|h| h.join(".cargo"));
+    invocation.path_var("CARGO_HOME").map(Path::to_path_buf).or_else(home)
+}
+
+/// The roots every action has; the adapter adds workspace and build directory first.
+fn machine_roots(roots: &mut Roots, invocation: &Invocation, settings: &Settings) {
+    if let Some(dir) = &settings.base_dir {
+        roots.add(Root::Base, bytes(dir));
+    }
+    if let Some(dir) = cargo_home(invocation) {
+        roots.add(Root::CargoHome, bytes(&dir));
+    }
+    if let Some(dir) = invocation.path_var("HOME") {
+        roots.add(Root::Home, bytes(dir));
+    }
+    roots.add(Root::Temp, bytes(invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"))));
+}
+
+/// Build directory, also in its canonical form: tools see both.
+fn add_build(roots: &mut Roots, build: &Path) {
+    roots.add(Root::Build, bytes(build));
+    if let Ok(real) = std::fs::canonicalize(build)
+        && real != build
+    {
+        roots.add(Root::BuildReal, bytes(&real));
+    }
+}
+
+/// `*` in a pattern stands for anything.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
+            (0..=tail.len()).filter(|i| tail.is_char_boundary(*i)).any(|i| matches(rest, &tail[i..]))
+        }),
+    }
+}
+
+/// The prefix maps an action's tools get: what only tools see is made the same in every checkout, relative to the
+/// workspace. In the order rustc and gcc want them (the last match wins): workspace before build directory.
+pub fn prefix_maps(roots: &Roots) -> Vec<(Vec<u8>, &'static str)> {
+    let map = |root: Root, to| roots.place(root).map(|place| (place.to_vec(), to));
+    [map(Root::Base, "."), map(Root::Workspace, "."), map(Root::BuildReal, "./target"), map(Root::Build, "./target")]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn patterns() {
+        use super::matches;
+        assert!(matches("a*c", "abc") && matches("*", "") && matches("x", "x") && matches("*-sys", "z-sys"));
+        assert!(!matches("a*c", "abd") && !matches("x", "xy"));
+    }
+}

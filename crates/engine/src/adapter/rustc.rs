@@ -1,0 +1,412 @@
+//! rustc and clippy-driver as cargo calls them.
+//!
+//! Cargo calls `WRAPPER rustc ARGS`, for workspace members under clippy `WRAPPER clippy-driver rustc ARGS`, and asks first
+//! with `-vV` and `- --print=…`. Under observation the flags' meanings do not matter: they are in the key as they are. Only
+//! what shapes names and places is read here.
+
+use super::{add_build, build_root, machine_roots, matches, prefix_maps};
+use crate::action::{Action, Kind, Outputs, ScriptProgram};
+use crate::invocation::Invocation;
+use crate::reason::{Reason, Why};
+use kache_config::Settings;
+use kache_key::{Form, Root, Roots};
+use kache_os::bytes;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// rustc's flags that take their value from the next argument (`rustc --help -v`).
+const TAKES_VALUE: &[&str] = &[
+    "--crate-name", "--crate-type", "--edition", "--emit", "--print", "--out-dir", "-o", "--target", "--cfg", "--check-cfg",
+    "--cap-lints", "--codegen", "-C", "-Z", "-L", "-l", "--extern", "--sysroot", "--error-format", "--json", "--color",
+    "--diagnostic-width", "--remap-path-prefix", "--remap-path-scope", "--explain", "-A", "-W", "-D", "-F", "--allow",
+    "--warn", "--deny", "--forbid", "--force-warn", "--env-set",
+];
+
+/// Flags that the declared mode understands: modelled here, or without effect on outputs. With the reason.
+const DECLARED: &[(&str, &str)] = &[
+    ("--crate-name", "in the key"),
+    ("--crate-type", "in the key"),
+    ("--edition", "in the key"),
+    ("--emit", "in the key; names outputs"),
+    ("--out-dir", "names outputs"),
+    ("--target", "in the key; a target file is refused"),
+    ("--cfg", "in the key"),
+    ("--check-cfg", "in the key"),
+    ("--cap-lints", "in the key"),
+    ("--extern", "its file is an input"),
+    ("--error-format", "in the key"),
+    ("--json", "in the key"),
+    ("--color", "shapes messages"),
+    ("--diagnostic-width", "shapes messages"),
+    ("--remap-path-prefix", "in the key"),
+    ("--test", "in the key"),
+    ("-L", "dependency and native directories; native ones are refused"),
+    ("-A", "in the key"),
+    ("-W", "in the key"),
+    ("-D", "in the key"),
+    ("-F", "in the key"),
+    ("-O", "in the key"),
+    ("-g", "in the key"),
+    ("--allow", "in the key"),
+    ("--warn", "in the key"),
+    ("--deny", "in the key"),
+    ("--forbid", "in the key"),
+    ("--force-warn", "in the key"),
+];
+
+/// `-C` options of the same kind.
+const DECLARED_CODEGEN: &[&str] = &[
+    "metadata", "extra-filename", "opt-level", "debuginfo", "debug-assertions", "overflow-checks", "embed-bitcode", "incremental",
+    "panic", "codegen-units", "strip", "lto", "linker-plugin-lto", "target-cpu", "target-feature", "force-frame-pointers",
+    "split-debuginfo", "symbol-mangling-version", "prefer-dynamic", "relocation-model", "inline-threshold", "rpath",
+];
+
+/// One argument, or a flag with its value.
+struct Flag<'a> {
+    name: &'a [u8],
+    value: Option<&'a [u8]>,
+    /// How many arguments it takes up.
+    width: usize,
+}
+
+/// Reads flags in the forms `--name value`, `--name=value`, `-Cvalue`, and plain arguments.
+fn flag_at(args: &[OsString], at: usize) -> Flag<'_> {
+    let arg = bytes(&args[at]);
+    let takes = |name: &[u8]| TAKES_VALUE.iter().any(|t| t.as_bytes() == name);
+    if takes(arg) && at + 1 < args.len() {
+        return Flag { name: arg, value: Some(bytes(&args[at + 1])), width: 2 };
+    }
+    if arg.starts_with(b"--")
+        && let Some(eq) = arg.iter().position(|b| *b == b'=')
+    {
+        return Flag { name: &arg[..eq], value: Some(&arg[eq + 1..]), width: 1 };
+    }
+    if arg.len() > 2 && arg[0] == b'-' && arg[1] != b'-' && takes(&arg[..2]) {
+        return Flag { name: &arg[..2], value: Some(&arg[2..]), width: 1 };
+    }
+    Flag { name: arg, value: None, width: 1 }
+}
+
+/// What of the command line matters beside being in the key.
+#[derive(Default)]
+struct Parsed {
+    crate_name: Option<String>,
+    crate_types: Vec<String>,
+    emit: Vec<String>,
+    out_dir: Option<PathBuf>,
+    output_file: bool,
+    extra_filename: String,
+    incremental: Option<PathBuf>,
+    source: Option<PathBuf>,
+    externs: Vec<PathBuf>,
+    search_dirs: Vec<PathBuf>,
+    messages: Vec<u8>,
+    json: bool,
+    coloured: bool,
+    asks: bool,
+    test: bool,
+    native_cpu: bool,
+    unmapped: bool,
+    /// The first flag that the declared mode does not know.
+    undeclared: Option<String>,
+    /// Arguments that count for the key, in stored order.
+    keyed: Vec<Vec<u8>>,
+    /// Arguments as given, without `-C incremental` when that is switched off.
+    passed: Vec<OsString>,
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
+    let mut p = Parsed::default();
+    let mut at = 0;
+    while at < args.len() {
+        let flag = flag_at(args, at);
+        let raw = &args[at..at + flag.width];
+        at += flag.width;
+        let value = flag.value.unwrap_or_default();
+        let mut keyed = true;
+        match flag.name {
+            b"-vV" | b"-V" | b"--version" | b"--print" => p.asks = true,
+            b"--crate-name" => p.crate_name = Some(text(value)),
+            b"--crate-type" => p.crate_types.extend(text(value).split(',').map(String::from)),
+            b"--emit" => p.emit.extend(text(value).split(',').map(|e| e.split('=').next().unwrap_or(e).to_string())),
+            b"--out-dir" => {
+                p.out_dir = Some(kache_os::path(value).to_path_buf());
+            }
+            b"-o" => p.output_file = true,
+            b"--test" => p.test = true,
+            b"--error-format" => p.json = value == b"json",
+            b"--color" | b"--diagnostic-width" => {
+                keyed = false;
+                p.coloured |= flag.name == b"--color";
+                p.messages.extend_from_slice(&[flag.name, b"=", value, b"\n"].concat());
+            }
+            b"--extern" => {
+                if let Some(eq) = value.iter().position(|b| *b == b'=') {
+                    p.externs.push(kache_os::path(&value[eq + 1..]).to_path_buf());
+                }
+            }
+            b"-L" => {
+                let dir = value.strip_prefix(b"dependency=").unwrap_or(value);
+                if dir.len() < value.len() {
+                    p.search_dirs.push(kache_os::path(dir).to_path_buf());
+                } else {
+                    p.undeclared.get_or_insert("-L native".into());
+                }
+            }
+            b"-C" | b"--codegen" => {
+                let (name, of) = match value.iter().position(|b| *b == b'=') {
+                    Some(eq) => (text(&value[..eq]), &value[eq + 1..]),
+                    None => (text(value), &b""[..]),
+                };
+                match name.as_str() {
+                    "extra-filename" => p.extra_filename = text(of),
+                    "incremental" => {
+                        // Scratch: that there is one counts, not where.
+                        keyed = false;
+                        if !settings.incremental {
+                            continue;
+                        }
+                        p.incremental = Some(kache_os::path(of).to_path_buf());
+                        p.keyed.push(b"-Cincremental".to_vec());
+                    }
+                    // The program found under this name is an input by itself.
+                    "linker" => keyed = false,
+                    "target-cpu" => p.native_cpu |= of == b"native",
+                    // Their outputs carry paths that no map reaches, or hide them from a search.
+                    "instrument-coverage" => p.unmapped = true,
+                    "split-debuginfo" => p.unmapped |= of == b"unpacked",
+                    _ => {}
+                }
+                if !DECLARED_CODEGEN.contains(&name.as_str()) {
+                    p.undeclared.get_or_insert(format!("-C {name}"));
+                }
+            }
+            name if name.starts_with(b"@") => return Err(Why::new(Reason::ArgFile, text(name))),
+            name if !name.starts_with(b"-") || name == b"-" => {
+                p.source.get_or_insert(kache_os::path(name).to_path_buf());
+            }
+            _ => {}
+        }
+        let known = DECLARED.iter().any(|(n, _)| n.as_bytes() == flag.name) || matches!(flag.name, b"-C" | b"--codegen");
+        if flag.name.starts_with(b"-") && flag.name != b"-" && !known {
+            p.undeclared.get_or_insert(text(flag.name));
+        }
+        p.passed.extend_from_slice(raw);
+        if keyed {
+            // One form for `--name value` and `--name=value`.
+            p.keyed.push(flag.value.map_or(flag.name.to_vec(), |v| [flag.name, b"\0=", v].concat()));
+        }
+    }
+    Ok(p)
+}
+
+impl Parsed {
+    fn emits(&self, kind: &str) -> bool {
+        self.emit.iter().any(|e| e == kind)
+    }
+
+    /// The files rustc names by convention; which of them this run wrote is seen, not assumed.
+    fn expected(&self, out_dir: &Path, crate_name: &str) -> Vec<PathBuf> {
+        let stem = format!("{crate_name}{}", self.extra_filename);
+        let mut names = Vec::new();
+        for (kind, suffix) in
+            [("dep-info", "d"), ("obj", "o"), ("asm", "s"), ("llvm-ir", "ll"), ("llvm-bc", "bc"), ("mir", "mir")]
+        {
+            if self.emits(kind) {
+                names.push(format!("{stem}.{suffix}"));
+            }
+        }
+        if self.emits("metadata") {
+            names.push(format!("lib{stem}.rmeta"));
+        }
+        if self.emits("link") || self.emit.is_empty() {
+            let types = if self.test { vec!["bin".to_string()] } else { self.crate_types.clone() };
+            for kind in types {
+                match kind.as_str() {
+                    "lib" | "rlib" => names.push(format!("lib{stem}.rlib")),
+                    "staticlib" => names.push(format!("lib{stem}.a")),
+                    "dylib" | "cdylib" | "proc-macro" => names.push(format!("lib{stem}.so")),
+                    _ => names.push(stem.clone()),
+                }
+            }
+        }
+        names.into_iter().map(|n| out_dir.join(n)).collect()
+    }
+
+    fn links(&self) -> bool {
+        (self.emits("link") || self.emit.is_empty())
+            && (self.test || self.crate_types.iter().any(|t| !matches!(t.as_str(), "lib" | "rlib")))
+    }
+}
+
+/// Describes the compile, or declines it. `args` are those after the wrapper: the tool first.
+pub fn action(
+    invocation: &Invocation,
+    args: &[OsString],
+    settings: &Settings,
+) -> Result<Action, Why> {
+    let tool = PathBuf::from(&args[0]);
+    let tool_name = tool.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !is_tool(&args[0]) {
+        return Err(Why::new(Reason::UnknownTool, tool_name));
+    }
+    let clippy = tool_name.starts_with("clippy-driver");
+    // clippy-driver takes the path of rustc as its first argument.
+    let inner = usize::from(clippy && args.get(1).is_some_and(|a| Path::new(a).file_name() == Some(OsStr::new("rustc"))));
+    let p = parse(&args[1 + inner..], settings)?;
+    let from_stdin = p.source.as_deref() == Some(Path::new("-"));
+    if from_stdin && !(p.asks && kache_os::stdin_is_null()) {
+        return Err(Reason::Stdin.into());
+    }
+    let query = p.asks && p.out_dir.is_none();
+    if p.asks && !settings.observe {
+        return Err(Reason::Query.into());
+    }
+    if p.output_file {
+        return Err(Reason::OutputFile.into());
+    }
+    let name = p.crate_name.clone().unwrap_or_else(|| "rustc".into());
+    if settings.exclude.iter().any(|pattern| matches(pattern, &name)) {
+        return Err(Why::new(Reason::Excluded, name));
+    }
+    if !query && (p.out_dir.is_none() || p.crate_name.is_none()) {
+        return Err(Reason::NoOutputDir.into());
+    }
+    if !settings.observe {
+        if let Some(flag) = &p.undeclared {
+            return Err(Why::new(Reason::UnknownFlag, flag));
+        }
+        if p.links() {
+            return Err(Reason::Link.into());
+        }
+    }
+
+    let out_dir = p.out_dir.clone().map(|d| invocation.cwd.join(d));
+    let build = out_dir.as_deref().and_then(build_root);
+    let mut roots = Roots::default();
+    if let Some(build) = &build {
+        add_build(&mut roots, build);
+    }
+    // Cargo runs rustc for workspace members in the workspace root, with relative paths; for others in the package's
+    // directory, with absolute ones.
+    let member = p.source.as_deref().is_some_and(|s| s.is_relative() && !from_stdin);
+    if member {
+        roots.add(Root::Workspace, bytes(&invocation.cwd));
+    }
+    if let Some(toolchain) = tool.parent().and_then(Path::parent).filter(|_| tool.is_absolute()) {
+        roots.add(Root::Toolchain, bytes(toolchain));
+    }
+    machine_roots(&mut roots, invocation, settings);
+
+    let mut run_args: Vec<OsString> = args[1..1 + inner].to_vec();
+    let maps = if p.unmapped || query { Vec::new() } else { prefix_maps(&roots) };
+    for (from, to) in &maps {
+        run_args.push(OsString::from("--remap-path-prefix"));
+        run_args.push(kache_os::os_string(&[from, &b"="[..], to.as_bytes()].concat()));
+    }
+    let mut messages = p.messages.clone();
+    if !p.json && !p.coloured && !query && kache_os::is_terminal(kache_os::Stream::Err) {
+        // The tool will see our pipe; it shall colour as for the terminal behind it.
+        run_args.push("--color=always".into());
+        messages.extend(b"--color=always\n");
+    }
+    run_args.extend(p.passed.iter().cloned());
+
+    let tool_key = if tool.is_absolute() { bytes(&tool).to_vec() } else { tool_name.clone().into_bytes() };
+    let mut fields = vec![
+        ("tool", roots.encode_path(&tool_key)),
+        ("directory", roots.encode_path(bytes(&invocation.cwd))),
+    ];
+    for arg in args[1..1 + inner].iter().map(|a| bytes(a).to_vec()).chain(p.keyed.iter().cloned()) {
+        fields.push(("argument", roots.encode(&arg, Form::Plain)));
+    }
+    for (_, to) in &maps {
+        fields.push(("map", to.as_bytes().to_vec()));
+    }
+    if p.native_cpu {
+        fields.push(("processor", kache_os::cpu_identity()));
+    }
+
+    let expected = match &out_dir {
+        Some(dir) if !query => p.expected(dir, &name),
+        _ => Vec::new(),
+    };
+    let script = match &out_dir {
+        Some(dir) if settings.build_scripts && settings.observe && name.starts_with("build_script_") && p.links() => {
+            fields.push(("launcher", Vec::new()));
+            let launcher = dir.join(format!("{name}{}", p.extra_filename));
+            Some(ScriptProgram { launcher, real: dir.join(format!("{name}.real")) })
+        }
+        _ => None,
+    };
+    let editing = p.incremental.is_some() && expected.iter().any(|f| kache_os::lstat(f).is_ok());
+    let dep_info = expected.iter().find(|f| p.emits("dep-info") && f.extension() == Some(OsStr::new("d"))).cloned();
+    Ok(Action {
+        kind: if query { Kind::Query } else if clippy { Kind::Clippy } else { Kind::Rustc },
+        unit: format!("{name}{}", p.extra_filename),
+        name,
+        argv0: args[0].clone(),
+        program: tool,
+        args: run_args,
+        extra_env: Vec::new(),
+        cwd: invocation.cwd.clone(),
+        bound_to: if p.unmapped { vec![Root::Workspace, Root::Build] } else { Vec::new() },
+        roots,
+        fields,
+        messages,
+        outputs: Outputs::Written(expected),
+        scratch: p.incremental,
+        editing,
+        source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),
+        script,
+        search_dirs: p.search_dirs,
+        json: p.json,
+        dep_info,
+        externs: p.externs,
+    })
+}
+
+/// Whether `program` is a compiler this adapter knows.
+pub fn is_tool(program: &OsStr) -> bool {
+    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".exe").unwrap_or(&name);
+    name == "rustc" || name == "clippy-driver"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Parsed {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        let settings = Settings::resolve(&|_| None, Path::new("/"));
+        parse(&args, &settings).unwrap()
+    }
+
+    /// Guards: the same flag written in different forms gives the same key.
+    #[test]
+    fn one_form_for_all_spellings() {
+        let a = parsed(&["--crate-name", "x", "-Copt-level=3", "--cfg", "a"]);
+        let b = parsed(&["--crate-name=x", "-C", "opt-level=3", "--cfg=a"]);
+        assert_eq!(a.keyed, b.keyed);
+    }
+
+    /// Guards: of `-C incremental` the presence is in the key, not the directory; the linker's path is not.
+    #[test]
+    fn scratch_and_linker_are_not_keyed() {
+        let a = parsed(&["-C", "incremental=/a", "-Clinker=/x/cc"]);
+        let b = parsed(&["-Cincremental=/b"]);
+        assert_eq!(a.keyed, b.keyed);
+        assert_ne!(a.keyed, parsed(&[]).keyed);
+    }
+
+    #[test]
+    fn argument_files_are_declined() {
+        let settings = Settings::resolve(&|_| None, Path::new("/"));
+        assert_eq!(parse(&["@x".into()], &settings).err().map(|w| w.reason), Some(Reason::ArgFile));
+    }
+}

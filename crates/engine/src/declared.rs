@@ -1,0 +1,111 @@
+//! Declared inputs: the second way to a path set, where observation is off. Inputs are what rustc says it read (dep-info,
+//! `# env-dep`) and what the command line names (`--extern`). Only for libraries, and only where no procedural macro can
+//! take part: its reads are not declared.
+
+use crate::action::Action;
+use crate::reason::{Reason, Why};
+use crate::sources;
+use crate::world::World;
+use kache_config::Settings;
+use kache_key::{Form, Framed, Input, PathSet};
+use kache_os::{Stamp, bytes};
+use kache_store::Memo;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The compiler's identity: every loadable file of its toolchain, by stat.
+pub fn toolchain_identity(tool: &Path) -> Vec<u8> {
+    let mut hash = Framed::new("toolchain");
+    let mut add = |dir: &Path| {
+        let mut names = kache_os::list(dir).unwrap_or_default();
+        names.sort();
+        for (name, _) in names {
+            let file = dir.join(kache_os::path(&name));
+            if let Ok(m) = kache_os::stat(&file)
+                && m.is_file()
+            {
+                hash.put(&name).put(&m.size.to_le_bytes()).put(&m.mtime.sec.to_le_bytes()).put(&m.mtime.nsec.to_le_bytes());
+                hash.put(&m.ino.to_le_bytes()).put(&m.ctime.sec.to_le_bytes()).put(&m.ctime.nsec.to_le_bytes());
+            }
+        }
+    };
+    if let Some(root) = tool.parent().and_then(Path::parent) {
+        add(&root.join("bin"));
+        add(&root.join("lib"));
+        let targets = kache_os::list(&root.join("lib/rustlib")).unwrap_or_default();
+        let mut targets: Vec<_> = targets.into_iter().filter(|(_, k)| *k == kache_os::FileKind::Dir).collect();
+        targets.sort();
+        for (name, _) in targets {
+            for part in ["bin", "lib", "codegen-backends"] {
+                add(&root.join("lib/rustlib").join(kache_os::path(&name)).join(part));
+            }
+        }
+    }
+    hash.finish().as_bytes().to_vec()
+}
+
+/// Declines actions that a procedural macro may take part in: every `--extern` must be known to be free of them.
+pub fn check_externs(action: &Action, memo: &Memo) -> Result<(), Why> {
+    for file in &action.externs {
+        let free = kache_os::stat(file).ok().and_then(|meta| memo.get(&meta)).is_some_and(|known| known.macro_free);
+        if !free {
+            return Err(Why::new(Reason::MacroUnknown, file.display()));
+        }
+    }
+    Ok(())
+}
+
+/// The path set of a finished compile.
+pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Settings) -> Result<PathSet, Why> {
+    let info = sources::dep_info(action).ok_or(Why::new(Reason::Blind, "there is no dep-info"))?;
+    let portable = sources::portable_variables(action, settings);
+    let mut inputs = BTreeSet::new();
+    let mut siblings: Vec<PathBuf> = info.files.iter().filter_map(|f| sources::module_siblings(f)).collect();
+    siblings.retain(|s| !info.files.contains(s));
+    let newest = start.minus_ms(settings.too_new_ms);
+    for file in info.files.iter().chain(&action.externs) {
+        let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
+        let known = world.memo.get(&meta).is_some_and(|k| k.output);
+        if !known && meta.mtime.max(meta.ctime) >= newest {
+            return Err(Why::new(Reason::TooNew, file.display()));
+        }
+    }
+    for file in info.files.iter().chain(&action.externs).chain(&siblings) {
+        inputs.insert(Input::Path(world.roots.encode_path(bytes(file))));
+    }
+    for name in info.variables {
+        let value = world.invocation.value(&name).unwrap_or_default();
+        let input = if portable.iter().any(|p| p.as_bytes() == name) {
+            Input::EnvPortable(name)
+        } else if world.roots.of_checkout().encode(value, Form::Plain) != value {
+            Input::EnvPlace(name)
+        } else {
+            Input::Env(name)
+        };
+        inputs.insert(input);
+    }
+    inputs.extend(action.bound_to.iter().map(|root| Input::Place(*root)));
+    Ok(PathSet { inputs: inputs.into_iter().collect(), bound: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kache_key::Digest;
+
+    /// Guards: a changed loadable file is another toolchain.
+    #[test]
+    fn toolchain_changes_with_its_files() {
+        let dir = std::env::temp_dir().join(format!("kache-toolchain-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("bin")).unwrap();
+        std::fs::create_dir_all(dir.join("lib/rustlib/t/lib")).unwrap();
+        std::fs::write(dir.join("bin/rustc"), "1").unwrap();
+        std::fs::write(dir.join("lib/rustlib/t/lib/libstd.rlib"), "1").unwrap();
+        let id = || Digest::of(&toolchain_identity(&dir.join("bin/rustc")));
+        let before = id();
+        assert_eq!(before, id());
+        std::fs::write(dir.join("lib/rustlib/t/lib/libstd.rlib"), "22").unwrap();
+        assert_ne!(before, id());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,43 @@
+//! One snapshot of what this process was started with; nothing below reads the environment again.
+
+use kache_os::bytes;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// argv, environment and working directory.
+pub struct Invocation {
+    pub args: Vec<OsString>,
+    pub env: Vec<(OsString, OsString)>,
+    pub cwd: PathBuf,
+    pub started: Instant,
+}
+
+impl Invocation {
+    pub fn snapshot() -> Invocation {
+        Invocation {
+            args: std::env::args_os().collect(),
+            env: std::env::vars_os().collect(),
+            cwd: std::env::current_dir().unwrap_or_default(),
+            started: Instant::now(),
+        }
+    }
+
+    pub fn var(&self, name: &str) -> Option<&OsStr> {
+        self.env.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_os_str())
+    }
+
+    /// A variable that holds an absolute path.
+    pub fn path_var(&self, name: &str) -> Option<&Path> {
+        self.var(name).map(Path::new).filter(|p| p.is_absolute())
+    }
+
+    /// `text` of a variable, where it is text.
+    pub fn text_var(&self, name: &str) -> Option<String> {
+        self.var(name).and_then(|v| v.to_str()).map(String::from)
+    }
+
+    pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        self.env.iter().find(|(k, _)| bytes(k) == name).map(|(_, v)| bytes(v))
+    }
+}

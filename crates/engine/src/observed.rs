@@ -1,0 +1,397 @@
+//! From a trace to a path set: which of the things an action touched are its inputs, and whether its result may be stored.
+//!
+//! Knows nothing about the store.
+
+use crate::action::{Action, Kind, Outputs};
+use crate::programs::{self, EnvUse};
+use crate::reason::{Reason, Why};
+use crate::world::{World, is_noise, is_plumbing};
+use kache_key::{Form, Input, PathSet, Root};
+use kache_observe::{Kind as Touch, Record, Trace, flag};
+use kache_os::{Stamp, bytes, path};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// What a trace says of an action.
+pub struct Observed {
+    pub path_set: PathSet,
+    /// Files and links the run made or changed that are still there, scratch and temporary ones left out.
+    pub written: Vec<PathBuf>,
+    /// No loaded library lies in the build directory: no procedural macro of this build took part.
+    pub macro_free: bool,
+}
+
+/// Places whose state says nothing about a result. Each with its reason.
+const NOISE: &[(&str, &str)] = &[
+    ("/proc/", "the process itself and the machine's load"),
+    ("/sys/", "the number of processors, control groups"),
+    ("/dev/", "devices"),
+    ("/etc/ld.so.cache", "what is loaded is an input by itself"),
+    ("/etc/ld.so.preload", "what is loaded is an input by itself"),
+    ("/usr/share/locale", "translations of messages"),
+    ("/usr/lib/locale", "the language of messages"),
+    ("/usr/share/locale-langpack", "translations of messages"),
+    ("/etc/localtime", "times in messages"),
+];
+
+/// Variables that do not reach results of programs which ask by name. Each with its reason.
+const ENV_NOISE: &[(&str, &str)] = &[
+    ("TMPDIR", "where scratch is"),
+    ("TMP", "where scratch is"),
+    ("TEMP", "where scratch is"),
+    ("COLLECT_*", "set by gcc for its own parts"),
+    ("RUST_BACKTRACE", "messages of crashes"),
+    ("RUST_LIB_BACKTRACE", "messages of crashes"),
+    ("RUST_MIN_STACK", "the size of stacks"),
+    ("RUSTC_LOG*", "messages"),
+    ("RUSTC_ICE", "messages of crashes"),
+    ("NO_COLOR", "how messages look; cargo has them rendered both ways"),
+    ("CLICOLOR*", "how messages look"),
+    ("FORCE_COLOR", "how messages look"),
+    ("LANG", "the language of messages; cargo's tools have one"),
+    ("LC_*", "the language of messages"),
+    ("LANGUAGE", "the language of messages"),
+    ("MALLOC_*", "the allocator"),
+    ("RUSTUP_*", "which toolchain is meant; the one that ran is an input"),
+];
+
+fn noisy_path(path: &[u8]) -> bool {
+    NOISE.iter().any(|(start, _)| path.starts_with(start.as_bytes()))
+}
+
+fn noisy_variable(name: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(name);
+    is_noise(name) || ENV_NOISE.iter().any(|(pattern, _)| crate::adapter::matches(pattern, &text))
+}
+
+/// How one path was first touched, and whether it was written later.
+#[derive(Clone, Copy, Debug, Default)]
+struct History {
+    /// The first touch found it there.
+    found: bool,
+    /// The first touch found nothing there.
+    missed: bool,
+    written: bool,
+}
+
+struct Reading<'a> {
+    action: &'a Action,
+    world: &'a World<'a>,
+    paths: HashMap<Vec<u8>, History>,
+    /// Directories the action made: what lies below is its own.
+    made: Vec<Vec<u8>>,
+    inputs: BTreeSet<Input>,
+    /// Which inputs look at which path, to drop them when the path turns out to be the action's own.
+    of_path: Vec<(Vec<u8>, Input)>,
+    /// Names asked for; whether by the user's own program, to which nothing is noise.
+    variables: BTreeMap<Vec<u8>, bool>,
+    whole_environment: bool,
+    parents: HashMap<PathBuf, PathBuf>,
+}
+
+/// Reads a trace. `start` is the file clock before the action began.
+/// `portable` names variables whose roots do not bind.
+pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portable: &[String]) -> Result<Observed, Why> {
+    let mut reading = Reading {
+        action,
+        world,
+        paths: HashMap::new(),
+        made: Vec::new(),
+        inputs: BTreeSet::new(),
+        of_path: Vec::new(),
+        variables: BTreeMap::new(),
+        whole_environment: false,
+        parents: HashMap::new(),
+    };
+    let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
+    let mut macros: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for (index, record) in trace.records.iter().enumerate() {
+        let exe = &trace.program_of(index).exe;
+        let traits = programs::traits_of(path(exe));
+        match record.kind {
+            Touch::Getenv if traits.asks_by_name || is_by_name(exe, &mut env_uses) => {
+                *reading.variables.entry(record.a.clone()).or_default() |= programs::is_rust_binary(path(exe));
+            }
+            Touch::Start if !traits.asks_by_name && !is_by_name(exe, &mut env_uses) => reading.whole_environment = true,
+            Touch::Clock if record.arg as u32 > traits.clock_reads => {
+                return Err(Why::new(Reason::Clock, path(exe).display()));
+            }
+            Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
+            Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(&record.a) => {
+                macros.insert(record.a.clone());
+            }
+            _ => {}
+        }
+        reading.take(record, traits.searches_path, search_path(trace, index));
+    }
+    // A procedural macro that calls std::env::vars reads what no interposed function sees.
+    if macros.iter().any(|m| programs::env_use(path(m)) == EnvUse::Whole) {
+        reading.whole_environment = true;
+    }
+    if bytes(&action.program).iter().all(|b| *b != b'/') {
+        reading.inputs.insert(Input::Search { name: bytes(&action.program).to_vec(), dirs: vec![Vec::new()] });
+    }
+    reading.finish(start, macros.is_empty(), portable)
+}
+
+/// The PATH of a search that did not go by the action's own.
+fn search_path(trace: &Trace, index: usize) -> Option<&[u8]> {
+    let record = &trace.records[index];
+    if record.flags & flag::OTHER_PATH == 0 || !matches!(record.kind, Touch::Exec | Touch::Spawn) {
+        return None;
+    }
+    let later = trace.records[index + 1..].iter();
+    later.take(64).find(|r| r.kind == Touch::SearchPath && r.pid == record.pid).map(|r| r.a.as_slice())
+}
+
+/// Build scripts' real programs are Rust: their symbols tell.
+fn is_by_name(exe: &[u8], known: &mut HashMap<Vec<u8>, EnvUse>) -> bool {
+    programs::is_rust_binary(path(exe))
+        && *known.entry(exe.to_vec()).or_insert_with(|| programs::env_use(path(exe))) == EnvUse::ByName
+}
+
+impl Reading<'_> {
+    fn in_build(&self, p: &[u8]) -> bool {
+        self.world.roots.encode_path(p).starts_with(&self.world.roots.encode_path(
+            self.world.roots.place(Root::Build).unwrap_or(b"/nowhere"),
+        ))
+    }
+
+    /// One name for each file, where `..` would give it several.
+    fn plain(&mut self, p: &[u8]) -> Vec<u8> {
+        if memchr::memmem::find(p, b"/..").is_none() {
+            return p.to_vec();
+        }
+        let whole = path(p);
+        let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) else { return p.to_vec() };
+        let real = self
+            .parents
+            .entry(parent.to_path_buf())
+            .or_insert_with_key(|dir| std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()));
+        bytes(&real.join(name)).to_vec()
+    }
+
+    fn own(&self, p: &[u8]) -> bool {
+        self.made.iter().any(|dir| p.strip_prefix(&dir[..]).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
+            || self.scratch(p)
+    }
+
+    fn scratch(&self, p: &[u8]) -> bool {
+        self.action.scratch.as_deref().is_some_and(|dir| path(p).starts_with(dir))
+    }
+
+    fn stored(&self, p: &[u8]) -> Vec<u8> {
+        self.world.roots.encode_path(p)
+    }
+
+    fn look(&mut self, p: &[u8], found: bool, input: Input) {
+        if noisy_path(p) {
+            return;
+        }
+        let name = self.plain(p);
+        let history = self.paths.entry(name.clone()).or_default();
+        if !history.found && !history.missed && !history.written {
+            history.found = found;
+            history.missed = !found;
+        }
+        if !history.written {
+            self.of_path.push((name, input));
+        }
+    }
+
+    fn write(&mut self, p: &[u8]) {
+        if noisy_path(p) {
+            return;
+        }
+        let name = self.plain(p);
+        let history = self.paths.entry(name).or_default();
+        history.written = true;
+    }
+
+    fn take(&mut self, r: &Record, searches_path: bool, search_path: Option<&[u8]>) {
+        let stored = self.stored(&r.a);
+        match r.kind {
+            Touch::Open => {
+                let truncated = r.flags & flag::TRUNCATE != 0;
+                if r.flags & flag::WRITE != 0 {
+                    // What is opened for reading and writing and was there is also read.
+                    if r.flags & flag::READ != 0 && r.flags & flag::EXISTED != 0 && !truncated {
+                        self.look(&r.a, true, Input::Path(stored));
+                    }
+                    self.write(&r.a);
+                } else {
+                    self.look(&r.a, true, Input::Path(stored));
+                }
+            }
+            Touch::Absent if searches_path && self.on_path(&r.a) => {
+                let name = path(&r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
+                self.inputs.insert(Input::Search { name, dirs: vec![Vec::new()] });
+            }
+            Touch::Absent => self.look(&r.a, false, Input::Path(stored)),
+            Touch::Stat | Touch::Failed | Touch::Loaded => self.look(&r.a, true, Input::Path(stored)),
+            Touch::Start => self.look(&r.a, true, Input::Path(stored)),
+            Touch::Lstat | Touch::Readlink => self.look(&r.a, true, Input::Link(stored)),
+            Touch::List if self.action.search_dirs.iter().any(|d| bytes(d) == &r.a[..]) => {}
+            Touch::List => self.look(&r.a, true, Input::List(stored)),
+            Touch::Resolve => self.look(&r.a, true, Input::Resolve(stored)),
+            Touch::Mkdir => {
+                let name = self.plain(&r.a);
+                self.made.push(name);
+            }
+            Touch::Rename => {
+                // The old name's going is a change as well; a directory takes what lies below along.
+                self.write(&r.a);
+                self.write(&r.b);
+                let (from, to) = (self.plain(&r.a), self.plain(&r.b));
+                if self.made.contains(&from) {
+                    self.made.push(to);
+                }
+            }
+            Touch::Unlink | Touch::Meta => self.write(&r.a),
+            Touch::Link => {
+                let from = self.stored(&r.a);
+                self.look(&r.a, true, Input::Path(from));
+                self.write(&r.b);
+            }
+            Touch::Symlink => self.write(&r.b),
+            Touch::Exec | Touch::Spawn if r.b.is_empty() => self.look(&r.a, true, Input::Path(stored)),
+            Touch::Exec | Touch::Spawn => {
+                let dirs = self.search_dirs(search_path);
+                self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
+            }
+            Touch::Getenv | Touch::Clock | Touch::Net | Touch::ExecFail | Touch::SearchPath | Touch::Fork => {}
+        }
+    }
+
+    fn path_dirs(&self) -> &[u8] {
+        self.world.invocation.value(b"PATH").unwrap_or_default()
+    }
+
+    fn on_path(&self, p: &[u8]) -> bool {
+        path(p).parent().is_some_and(|dir| self.path_dirs().split(|b| *b == b':').any(|d| d == bytes(dir)))
+    }
+
+    /// The directories a program was looked for in, where that was not the action's own `PATH`: most often some before it.
+    fn search_dirs(&self, other: Option<&[u8]>) -> Vec<Vec<u8>> {
+        let Some(searched) = other else { return vec![Vec::new()] };
+        let before = searched.strip_suffix(self.path_dirs());
+        let list = before.unwrap_or(searched).split(|b| *b == b':').filter(|d| !d.is_empty());
+        let mut dirs: Vec<Vec<u8>> = list.map(|d| self.stored(d)).collect();
+        if before.is_some() {
+            dirs.push(Vec::new());
+        }
+        dirs
+    }
+
+    fn finish(mut self, start: Stamp, macro_free: bool, portable: &[String]) -> Result<Observed, Why> {
+        self.files(start)?;
+        self.environment(portable);
+        let written = self.written()?;
+        let mut inputs: Vec<Input> = self.inputs.into_iter().collect();
+        inputs.extend(self.action.bound_to.iter().map(|root| Input::Place(*root)));
+        inputs.sort();
+        inputs.dedup();
+        Ok(Observed { path_set: PathSet { inputs, bound: None }, written, macro_free })
+    }
+
+    /// What was looked at and is not the action's own becomes an input, if it is still what was seen.
+    fn files(&mut self, start: Stamp) -> Result<(), Why> {
+        let outputs: HashSet<&Path> = match &self.action.outputs {
+            Outputs::Written(expected) => expected.iter().map(PathBuf::as_path).collect(),
+            Outputs::Tree(_) => HashSet::new(),
+        };
+        let out_tree = match &self.action.outputs {
+            Outputs::Tree(dir) => Some(dir.as_path()),
+            Outputs::Written(_) => None,
+        };
+        let newest = start.minus_ms(self.world.margin_ms);
+        let mut checked: HashSet<Vec<u8>> = HashSet::new();
+        for (name, input) in std::mem::take(&mut self.of_path) {
+            let history = self.paths.get(&name).copied().unwrap_or_default();
+            let place = path(&name);
+            let temporary = place.starts_with(kache_os::path(self.world.roots.place(Root::Temp).unwrap_or(b"/tmp")));
+            if self.own(&name) || outputs.contains(place) {
+                continue;
+            }
+            if out_tree.is_some_and(|dir| place.starts_with(dir) && place != dir) {
+                // Below OUT_DIR, which was empty when this is stored, all is the action's own.
+                continue;
+            }
+            if history.written {
+                if history.found {
+                    return Err(Why::new(Reason::ChangedInput, place.display()));
+                }
+                continue;
+            }
+            if !checked.insert(name.clone()) {
+                self.inputs.insert(input);
+                continue;
+            }
+            let meta = match input {
+                Input::Link(_) => kache_os::lstat(place),
+                _ => kache_os::stat(place),
+            };
+            match meta {
+                Ok(_) if history.missed => return Err(Why::new(Reason::ChangedInput, place.display())),
+                Ok(meta) => {
+                    let is_list = matches!(input, Input::List(_));
+                    let counts = meta.is_file() || is_list;
+                    let new = meta.mtime.max(if meta.mtime == kache_store::SEAL { meta.mtime } else { meta.ctime }) >= newest;
+                    if counts && new && !self.world.memo.get(&meta).is_some_and(|known| known.output) {
+                        return Err(Why::new(Reason::TooNew, place.display()));
+                    }
+                }
+                // Made and removed by other means than the observed ones, in scratch space.
+                Err(_) if history.found && temporary => continue,
+                Err(_) if history.found => return Err(Why::new(Reason::ChangedInput, place.display())),
+                Err(_) => {}
+            }
+            self.inputs.insert(input);
+        }
+        Ok(())
+    }
+
+    fn environment(&mut self, portable: &[String]) {
+        if self.whole_environment {
+            self.inputs.insert(Input::EnvAll);
+        }
+        for (name, by_script) in std::mem::take(&mut self.variables) {
+            if is_plumbing(&name) || !by_script && noisy_variable(&name) {
+                continue;
+            }
+            let value = self.world.invocation.value(&name).unwrap_or_default();
+            let text = String::from_utf8_lossy(&name).into_owned();
+            // Below the build directory: what a script writes of it is stored with placeholders.
+            let of_build = self.action.kind == Kind::BuildScript && self.world.portable_value(value) != value;
+            let input = if portable.contains(&text) || of_build {
+                Input::EnvPortable(name)
+            } else if self.world.roots.of_checkout().encode(value, Form::Plain) != value {
+                Input::EnvPlace(name)
+            } else {
+                Input::Env(name)
+            };
+            self.inputs.insert(input);
+        }
+    }
+
+    /// What the run wrote and left behind. Writing outside of the place for outputs makes it uncacheable.
+    fn written(&self) -> Result<Vec<PathBuf>, Why> {
+        let mut written = Vec::new();
+        for (name, history) in &self.paths {
+            if !history.written || self.scratch(name) {
+                continue;
+            }
+            let place = path(name);
+            if kache_os::lstat(place).is_err() {
+                continue;
+            }
+            match &self.action.outputs {
+                Outputs::Tree(dir) if place.starts_with(dir) => {}
+                Outputs::Tree(_) => return Err(Why::new(Reason::WroteElsewhere, place.display())),
+                Outputs::Written(_) => written.push(place.to_path_buf()),
+            }
+        }
+        written.sort();
+        Ok(written)
+    }
+}

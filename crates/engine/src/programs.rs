@@ -1,0 +1,142 @@
+//! What is known of programs that take part in actions: one table.
+//!
+//! A program that is not in the table counts as having read the whole environment, and its reading of the clock counts.
+
+use kache_os::bytes;
+use std::path::Path;
+
+/// What a program's behaviour lets us conclude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// Asks for variables through `getenv` only, so the names it asked for are all it read.
+    pub asks_by_name: bool,
+    /// Reads of the wall clock that do not reach its results.
+    pub clock_reads: u32,
+    /// Searches `PATH` by probing files itself.
+    pub searches_path: bool,
+}
+
+const ANY: u32 = u32::MAX;
+
+/// Names (with `*`), traits and the reason.
+const PROGRAMS: &[(&str, Traits, &str)] = &[
+    ("rustc", by_name(1), "names an incremental session by the clock, once"),
+    ("clippy-driver", by_name(1), "as rustc"),
+    ("rust-lld", by_name(ANY), "the linker writes no times"),
+    ("ld.lld", by_name(ANY), "the linker writes no times"),
+    ("lld", by_name(ANY), "the linker writes no times"),
+    ("*gcc", searching(ANY), "driver; seeds names of temporary files by the clock"),
+    ("*gcc-[0-9]*", searching(ANY), "driver"),
+    ("*g++", searching(ANY), "driver"),
+    ("*g++-[0-9]*", searching(ANY), "driver"),
+    ("*cc", searching(ANY), "driver"),
+    ("*c++", searching(ANY), "driver"),
+    ("*clang", searching(ANY), "driver"),
+    ("*clang++", searching(ANY), "driver"),
+    ("*clang-[0-9]*", searching(ANY), "driver"),
+    ("cc1", by_name(1), "seeds random names once; a second read would be __DATE__"),
+    ("cc1plus", by_name(1), "as cc1"),
+    ("collect2", searching(ANY), "looks for ld on PATH"),
+    ("lto-wrapper", searching(ANY), "part of gcc"),
+    ("lto1", by_name(ANY), "part of gcc"),
+    ("*as", by_name(ANY), "the assembler writes no times"),
+    ("*ld", by_name(ANY), "the linker writes no times"),
+    ("*ld.bfd", by_name(ANY), "the linker writes no times"),
+    ("*ld.gold", by_name(ANY), "the linker writes no times"),
+    ("*ar", by_name(ANY), "archives are deterministic unless asked otherwise"),
+    ("*gcc-ar*", searching(ANY), "as ar"),
+    ("*ranlib", by_name(ANY), "as ar"),
+    ("*nm", by_name(ANY), "reads only"),
+    ("*strip", by_name(ANY), "writes no times"),
+    ("*objcopy", by_name(ANY), "writes no times"),
+    ("cmake", by_name(ANY), "compares file times with the clock"),
+    ("ninja", by_name(ANY), "compares file times with the clock"),
+    ("pkg-config", by_name(ANY), "asks for its own variables by name"),
+    ("pkgconf", by_name(ANY), "asks for its own variables by name"),
+    ("git", by_name(ANY), "asks for its own variables by name"),
+    ("make", whole(ANY), "imports the environment; compares file times with the clock"),
+    ("gmake", whole(ANY), "as make"),
+    ("sh", whole(ANY), "imports the environment; seeds $RANDOM"),
+    ("dash", whole(ANY), "as sh"),
+    ("bash", whole(ANY), "as sh"),
+    ("perl", whole(1), "imports the environment; notes its start time"),
+];
+
+const fn by_name(clock_reads: u32) -> Traits {
+    Traits { asks_by_name: true, clock_reads, searches_path: false }
+}
+
+const fn searching(clock_reads: u32) -> Traits {
+    Traits { asks_by_name: true, clock_reads, searches_path: true }
+}
+
+const fn whole(clock_reads: u32) -> Traits {
+    Traits { asks_by_name: false, clock_reads, searches_path: false }
+}
+
+/// Traits of the program at `exe`. A Rust program of the user's own (a build script, a generator) asks by name unless
+/// it contains `std::env::vars`.
+pub fn traits_of(exe: &Path) -> Traits {
+    let name = exe.file_name().unwrap_or_default().to_string_lossy();
+    if let Some((_, traits, _)) = PROGRAMS.iter().find(|(pattern, _, _)| matches_versioned(pattern, &name)) {
+        return *traits;
+    }
+    // coreutils and friends, which scripts start by the dozen, land here: the whole environment.
+    Traits { asks_by_name: false, clock_reads: 0, searches_path: false }
+}
+
+fn matches_versioned(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix("-[0-9]*") {
+        Some(stem) => name.rsplit_once('-').is_some_and(|(start, version)| {
+            version.starts_with(|c: char| c.is_ascii_digit()) && crate::adapter::matches(stem, start)
+        }),
+        None => crate::adapter::matches(pattern, name),
+    }
+}
+
+/// What of `std::env` a Rust program or library holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvUse {
+    ByName,
+    Whole,
+}
+
+/// Reads the symbol names of a Rust program or library: `std::env::vars` is among them only if something calls it. Both
+/// of rustc's name manglings write its path as `3std3env7vars_os`. A stripped binary tells nothing.
+pub fn env_use(binary: &Path) -> EnvUse {
+    use object::{Object, ObjectSymbol};
+    const LIMIT: u64 = 1 << 30;
+    let Ok(data) = kache_os::read_bounded(binary, LIMIT) else { return EnvUse::Whole };
+    let Ok(file) = object::File::parse(&*data) else { return EnvUse::Whole };
+    let mut of_std = false;
+    for symbol in file.symbols().chain(file.dynamic_symbols()) {
+        let name = symbol.name_bytes().unwrap_or_default();
+        if memchr::memmem::find(name, b"3std3env").is_some_and(|at| {
+            [&b"7vars_os"[..], b"4vars"].iter().any(|f| name[at + 8..].starts_with(f))
+        }) {
+            return EnvUse::Whole;
+        }
+        of_std |= memchr::memmem::find(name, b"3std").is_some();
+    }
+    if of_std { EnvUse::ByName } else { EnvUse::Whole }
+}
+
+/// Whether a path is a build script's real program or another binary whose symbols tell more than its name.
+pub fn is_rust_binary(path: &Path) -> bool {
+    bytes(path).ends_with(b".real")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let t = |n: &str| traits_of(Path::new(n));
+        assert!(t("/usr/bin/x86_64-linux-gnu-gcc-12").searches_path);
+        assert!(t("/usr/lib/gcc/x86_64-linux-gnu/12/cc1").asks_by_name);
+        assert!(!t("/usr/bin/python3.11").asks_by_name);
+        assert_eq!(t("/usr/bin/date").clock_reads, 0);
+        assert!(t("/usr/bin/x86_64-linux-gnu-ld.bfd").asks_by_name);
+    }
+}

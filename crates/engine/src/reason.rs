@@ -1,0 +1,90 @@
+//! Why something was not served or not stored: one enum, one table.
+
+use std::fmt;
+
+/// Why kache steps aside, or keeps a result to itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Disabled,
+    Excluded,
+    UnknownTool,
+    ArgFile,
+    Stdin,
+    Query,
+    NoOutputDir,
+    OutputFile,
+    UnknownFlag,
+    Link,
+    MacroUnknown,
+    CacheUnusable,
+    ToolFailed,
+    Editing,
+    Blind,
+    Network,
+    Clock,
+    ChangedInput,
+    TooNew,
+    WroteElsewhere,
+    Leftovers,
+    SpecialOutput,
+    StoreFailed,
+    RestoreFailed,
+}
+
+/// What a person needs to know of a reason.
+pub struct Explanation {
+    pub id: &'static str,
+    pub sentence: &'static str,
+}
+
+impl Reason {
+    /// Stable identifier and sentence.
+    pub fn explanation(&self) -> Explanation {
+        let (id, sentence) = match self {
+            Reason::Disabled => ("disabled", "kache is switched off (KACHE_DISABLED)"),
+            Reason::Excluded => ("excluded", "the crate is excluded by a setting (cache.exclude)"),
+            Reason::UnknownTool => ("unknown-tool", "the program is none that kache knows"),
+            Reason::ArgFile => ("argument-file", "arguments come from a file (@path)"),
+            Reason::Stdin => ("stdin", "the source comes from standard input"),
+            Reason::Query => ("query", "the tool is only asked about itself"),
+            Reason::NoOutputDir => ("no-output-dir", "there is no --crate-name and --out-dir, so this is no cargo compile"),
+            Reason::OutputFile => ("output-file", "the output is named with -o"),
+            Reason::UnknownFlag => ("unknown-flag", "without observation only known flags are cached"),
+            Reason::Link => ("link", "without observation the inputs of a link are not known"),
+            Reason::MacroUnknown => ("macro", "without observation the reads of procedural macros are not known"),
+            Reason::CacheUnusable => ("cache-unusable", "the cache directory can't be used"),
+            Reason::ToolFailed => ("tool-failed", "the tool failed, and failures are never stored"),
+            Reason::Editing => ("editing", "the unit is being edited in this target directory; intermediate results are not stored"),
+            Reason::Blind => ("blind", "a part of the action could not be observed"),
+            Reason::Network => ("network", "the action contacted the network"),
+            Reason::Clock => ("clock", "the action read the wall clock"),
+            Reason::ChangedInput => ("changed-input", "an input changed while the action ran"),
+            Reason::TooNew => ("too-new", "an input changed within a clock tick of the start"),
+            Reason::WroteElsewhere => ("wrote-elsewhere", "the action wrote outside of its output directory"),
+            Reason::Leftovers => ("leftovers", "OUT_DIR held files of an earlier run"),
+            Reason::SpecialOutput => ("special-output", "an output is neither file, directory nor symbolic link"),
+            Reason::StoreFailed => ("store-failed", "the result could not be written to the cache"),
+            Reason::RestoreFailed => ("restore-failed", "a stored result could not be restored"),
+        };
+        Explanation { id, sentence }
+    }
+}
+
+/// A reason with what it is about: a flag, a path, an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+impl Why {
+    pub fn new(reason: Reason, detail: impl fmt::Display) -> Why {
+        Why { reason, detail: detail.to_string() }
+    }
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Why {
+        Why { reason, detail: String::new() }
+    }
+}

@@ -1,0 +1,275 @@
+//! Recording: from a finished run to blobs, an entry and a path set.
+
+use crate::action::{Action, Kind, Outputs};
+use crate::reason::{Reason, Why};
+use crate::run::{Ran, said_something};
+use crate::world::World;
+use crate::{Session, declared, observed, sources};
+use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State};
+use kache_os::{FileKind, bytes};
+use kache_store::{Data, Entry, Inputs, Output, OutputKind, Remembered, SEAL};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Outputs up to this size stand in the entry itself: one file less to open on a hit.
+const INLINE: usize = 16 * 1024;
+
+/// Text longer than this is not searched for places; it is stored as bytes (and bound, if it holds one).
+const TEXT_LIMIT: usize = 16 << 20;
+
+/// An output as it is on disk now.
+struct Found {
+    place: PathBuf,
+    output: Output,
+}
+
+impl Session<'_> {
+    /// Stores the result of a run that succeeded. Returns the entry's key, or why there is none.
+    pub(crate) fn record(&self, action: &Action, world: &World, weak: &Digest, ran: &Ran) -> Result<Digest, Why> {
+        let (set, written, macro_free) = match &ran.trace {
+            Some(trace) => {
+                let trace = trace.read().map_err(|blind| Why::new(Reason::Blind, blind))?;
+                let portable = sources::portable_variables(action, self.settings);
+                let seen = observed::read(action, world, &trace, ran.started, &portable)?;
+                (seen.path_set, seen.written, seen.macro_free)
+            }
+            None if self.settings.observe => return Err(Why::new(Reason::Blind, "the observer could not be placed")),
+            None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new(), true),
+        };
+        let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
+        self.install_script(action).map_err(failed)?;
+        let mut leaked = BTreeSet::new();
+        let outputs = self.outputs(action, world, &written, ran, &mut leaked)?;
+        let form = if action.json { Form::Json } else { Form::Plain };
+        let checkout = action.roots.of_checkout();
+        let stdout = self.keep(checkout.encode(&ran.stdout, form)).map_err(failed)?;
+        let stderr = self.keep(checkout.encode(&ran.stderr, form)).map_err(failed)?;
+        let entry = Entry {
+            outputs: outputs.iter().map(|f| f.output.clone()).collect(),
+            stdout,
+            stderr,
+            tool_ms: ran.tool_ms,
+            macro_free,
+            boot: kache_os::boot_id(),
+        };
+        let mut inputs: BTreeSet<Input> = set.inputs.into_iter().collect();
+        inputs.extend(leaked.into_iter().map(Input::Place));
+        if said_something(action, &ran.stderr) {
+            inputs.insert(Input::Messages);
+        }
+        let set = self.bind(weak, world, PathSet { inputs: inputs.into_iter().collect(), bound: None }, &entry);
+        let mut states: Vec<(String, State)> = Vec::with_capacity(set.inputs.len());
+        let strong = set.strong(weak, &mut |input| {
+            let state = world.state(input);
+            states.push((input.describe(), state.clone()));
+            state
+        });
+        let about = Inputs {
+            name: action.name.clone(),
+            unit: action.unit.clone(),
+            weak: *weak,
+            fields: action.describe(),
+            inputs: states,
+        };
+        self.store.put_inputs(&strong, &about).map_err(failed)?;
+        self.store.put_entry(&strong, &entry).map_err(failed)?;
+        self.store.add_path_set(weak, set).map_err(failed)?;
+        for found in &outputs {
+            self.remember_output(found, macro_free);
+        }
+        Ok(strong)
+    }
+
+    /// Of a bound result: notes what it takes to lift the binding, or lifts it, if another place of the roots has given
+    /// the same.
+    fn bind(&self, weak: &Digest, world: &World, mut set: PathSet, entry: &Entry) -> PathSet {
+        let unbound_set = set.unbound();
+        if unbound_set.inputs.len() == set.inputs.len() {
+            return set;
+        }
+        let unbound = unbound_set.strong(weak, &mut |input| world.state(input));
+        let outputs = entry.outputs_digest();
+        let length = |root| world.roots.place(root).map_or(0, <[u8]>::len) as u64;
+        let lengths: Vec<u64> = [Root::Base, Root::Build, Root::Workspace].into_iter().map(length).collect();
+        let proven = self.store.path_sets(weak).into_iter().filter_map(|s| s.bound).any(|before| {
+            let elsewhere = before.lengths.iter().zip(&lengths).all(|(a, b)| a != b || *a == 0);
+            before.unbound == unbound && before.outputs == outputs && elsewhere
+        });
+        if proven {
+            return unbound_set;
+        }
+        set.bound = Some(Bound { unbound, outputs, lengths });
+        set
+    }
+
+    /// Moves a compiled build script aside and puts the launcher in its place.
+    fn install_script(&self, action: &Action) -> io::Result<()> {
+        let Some(script) = &action.script else { return Ok(()) };
+        if !kache_observe::SUPPORTED || kache_os::lstat(&script.launcher).is_err() {
+            return Ok(());
+        }
+        std::fs::rename(&script.launcher, &script.real)?;
+        self.store.step();
+        if let Err(error) = self.put_launcher(&script.launcher) {
+            std::fs::rename(&script.real, &script.launcher)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn outputs(
+        &self,
+        action: &Action,
+        world: &World,
+        written: &[PathBuf],
+        ran: &Ran,
+        leaked: &mut BTreeSet<Root>,
+    ) -> Result<Vec<Found>, Why> {
+        let mut found = Vec::new();
+        match &action.outputs {
+            Outputs::Tree(dir) => self.tree(action, world, dir, leaked, &mut found)?,
+            Outputs::Written(expected) => {
+                let real = action.script.as_ref().map(|s| (&s.launcher, &s.real));
+                let mut places: BTreeSet<PathBuf> = written.iter().cloned().collect();
+                places.extend(expected.iter().filter(|p| self.was_written(p, ran)).cloned());
+                if let Some((launcher, real)) = real {
+                    places.remove(launcher);
+                    places.insert(real.clone());
+                }
+                for place in places {
+                    let kind = kache_os::lstat(&place).map(|m| m.kind);
+                    self.output(action, world, place, kind.unwrap_or(FileKind::Other), leaked, &mut found)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether this run wrote the file: its inode changed since the start. (rustc's temporary files are written by bare
+    /// system calls and renamed, which no interposed function sees.)
+    fn was_written(&self, place: &Path, ran: &Ran) -> bool {
+        let since = ran.started.minus_ms(self.settings.too_new_ms);
+        kache_os::lstat(place).is_ok_and(|m| m.ctime >= since && m.mtime != SEAL)
+    }
+
+    fn tree(
+        &self,
+        action: &Action,
+        world: &World,
+        dir: &Path,
+        leaked: &mut BTreeSet<Root>,
+        found: &mut Vec<Found>,
+    ) -> Result<(), Why> {
+        let mut names = match kache_os::list(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|e| Why::new(Reason::StoreFailed, e))?,
+        };
+        names.sort();
+        for (name, kind) in names {
+            let place = dir.join(kache_os::path(&name));
+            self.output(action, world, place.clone(), kind, leaked, found)?;
+            if kind == FileKind::Dir {
+                self.tree(action, world, &place, leaked, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one output into the store.
+    fn output(
+        &self,
+        action: &Action,
+        world: &World,
+        place: PathBuf,
+        kind: FileKind,
+        leaked: &mut BTreeSet<Root>,
+        found: &mut Vec<Found>,
+    ) -> Result<(), Why> {
+        let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
+        let path = world.roots.encode_path(bytes(&place));
+        let shared = is_shared(action, &place);
+        let kind = match kind {
+            FileKind::Dir => OutputKind::Dir,
+            FileKind::Symlink => {
+                OutputKind::Symlink(world.roots.encode_path(bytes(&kache_os::read_link(&place).map_err(failed)?)))
+            }
+            FileKind::File => self.file(action, &place, shared, leaked).map_err(failed)?,
+            FileKind::Other => return Err(Why::new(Reason::SpecialOutput, place.display())),
+        };
+        found.push(Found { place, output: Output { path, kind, shared } });
+        Ok(())
+    }
+
+    fn file(&self, action: &Action, place: &Path, shared: bool, leaked: &mut BTreeSet<Root>) -> io::Result<OutputKind> {
+        let data = std::fs::read(place)?;
+        let executable = kache_os::stat(place)?.mode & 0o100 != 0;
+        let checkout = action.roots.of_checkout();
+        let form = if place.extension().is_some_and(|e| e == "d") && action.kind != Kind::BuildScript {
+            Some(Form::Make)
+        } else if action.kind == Kind::BuildScript && is_text(&data) && !checkout.leaks(&data).is_empty() {
+            Some(Form::Plain)
+        } else {
+            None
+        };
+        if let Some(form) = form {
+            let data = self.keep(checkout.encode(&data, form))?;
+            return Ok(OutputKind::Text { data, form, executable });
+        }
+        leaked.extend(scanned(&action.roots).leaks(&data));
+        if data.len() <= INLINE && !shared {
+            return Ok(OutputKind::File { data: Data::Inline(data), executable });
+        }
+        let digest = Digest::of(&data);
+        let size = data.len() as u64;
+        self.store.put_file(place, &digest, executable, shared)?;
+        Ok(OutputKind::File { data: Data::Blob { digest, size }, executable })
+    }
+
+    /// Bytes into the entry, or, when they are many, into a blob.
+    fn keep(&self, data: Vec<u8>) -> io::Result<Data> {
+        if data.len() <= INLINE {
+            return Ok(Data::Inline(data));
+        }
+        let digest = Digest::of(&data);
+        self.store.put_bytes(&data, &digest)?;
+        Ok(Data::Blob { digest, size: data.len() as u64 })
+    }
+
+    /// Who reads this output next finds its digest on record, however new it is.
+    fn remember_output(&self, found: &Found, macro_free: bool) {
+        let digest = match &found.output.kind {
+            OutputKind::File { data: Data::Blob { digest, .. }, .. } => *digest,
+            OutputKind::File { data: Data::Inline(data), .. } => Digest::of(data),
+            OutputKind::Text { .. } => match std::fs::read(&found.place) {
+                Ok(data) => Digest::of(&data),
+                Err(_) => return,
+            },
+            OutputKind::Symlink(_) | OutputKind::Dir => return,
+        };
+        if let Ok(meta) = kache_os::stat(&found.place) {
+            self.memo.put(&meta, Remembered { digest, output: true, macro_free });
+        }
+    }
+}
+
+/// Cargo's `.rlib` and a build script's real program may share their inode: cargo replaces the first and never looks at
+/// the second.
+fn is_shared(action: &Action, place: &Path) -> bool {
+    action.script.as_ref().is_some_and(|s| s.real == place)
+        || (action.kind != Kind::BuildScript && place.extension().is_some_and(|e| e == "rlib"))
+}
+
+/// The roots whose literal places bind. Not the temporary directory: the standard library itself names `/tmp`.
+fn scanned(roots: &Roots) -> Roots {
+    let mut scanned = Roots::default();
+    for (root, place) in roots.iter().filter(|(r, _)| *r != Root::Temp) {
+        scanned.add(root, place);
+    }
+    scanned
+}
+
+/// Text may hold placeholders: they start with NUL, which text does not contain.
+fn is_text(data: &[u8]) -> bool {
+    data.len() <= TEXT_LIMIT && memchr::memchr(0, data).is_none() && std::str::from_utf8(data).is_ok()
+}

@@ -1,0 +1,179 @@
+//! Lookup and restore: from a weak fingerprint to outputs in their places and replayed streams.
+
+use crate::action::{Action, Outputs};
+use crate::world::World;
+use crate::{Ending, Session};
+use kache_key::{Digest, Form};
+use kache_os::{Method, Stream};
+use kache_store::{Data, Entry, OutputKind, Placed, Remembered};
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes that came to their places, by method.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Restored {
+    pub linked: u64,
+    pub cloned: u64,
+    pub copied: u64,
+}
+
+impl Restored {
+    fn count(&mut self, placed: &Placed) {
+        let slot = match placed.method {
+            Method::Link => &mut self.linked,
+            Method::Reflink => &mut self.cloned,
+            Method::Copy => &mut self.copied,
+        };
+        *slot += placed.meta.size;
+    }
+}
+
+/// What a stored output comes to here.
+enum Ready<'e> {
+    Blob { digest: &'e Digest, executable: bool, share: bool },
+    Bytes { data: Vec<u8>, executable: bool },
+    Symlink(PathBuf),
+    Dir,
+}
+
+impl Session<'_> {
+    /// Serves the action from the store, if it can be: then its outputs are in place and its streams replayed.
+    pub(crate) fn look_up(&self, action: &Action, world: &World, weak: &Digest) -> Option<Ending> {
+        for set in self.store.path_sets(weak) {
+            let strong = set.strong(weak, &mut |input| world.state(input));
+            let Some(entry) = self.store.entry(&strong) else { continue };
+            let entry = match self.trusted(&strong, entry) {
+                Some(entry) => entry,
+                None => continue,
+            };
+            let Some(restored) = self.restore(action, world, &entry) else { continue };
+            self.store.mark_used(&strong, std::time::SystemTime::now());
+            let (weak, key) = (Some(*weak), Some(strong));
+            return Some(Ending { stored: true, tool_ms: entry.tool_ms, weak, key, restored, ..Ending::default() });
+        }
+        None
+    }
+
+    /// The entry, if all its blobs are there and whole. What was written under another boot may never have reached the
+    /// disk: it is read once, and then bears this boot's name.
+    fn trusted(&self, strong: &Digest, mut entry: Entry) -> Option<Entry> {
+        let boot = kache_os::boot_id();
+        let stale = entry.boot != boot;
+        let reread = stale || self.settings.verify_restores;
+        if !entry.blobs().all(|(digest, size)| self.store.check_blob(digest, size, reread)) {
+            self.store.remove_entry(strong);
+            return None;
+        }
+        if stale {
+            entry.boot = boot;
+            let _ = self.store.put_entry(strong, &entry);
+        }
+        Some(entry)
+    }
+
+    /// Outputs to their places, then the streams. `None` leaves the action to be run: whatever was placed is overwritten by it.
+    fn restore(&self, action: &Action, world: &World, entry: &Entry) -> Option<Restored> {
+        let form = if action.json { Form::Json } else { Form::Plain };
+        let stdout = world.roots.decode(&self.bytes_of(&entry.stdout)?, form)?;
+        let stderr = world.roots.decode(&self.bytes_of(&entry.stderr)?, form)?;
+        let mut ready = Vec::with_capacity(entry.outputs.len());
+        for output in &entry.outputs {
+            let place = world.place(&output.path)?;
+            let share = output.shared;
+            ready.push((
+                place,
+                match &output.kind {
+                    OutputKind::File { data: Data::Blob { digest, .. }, executable } => {
+                        Ready::Blob { digest, executable: *executable, share }
+                    }
+                    OutputKind::File { data: Data::Inline(data), executable } => {
+                        Ready::Bytes { data: data.clone(), executable: *executable }
+                    }
+                    OutputKind::Text { data, form, executable } => {
+                        Ready::Bytes { data: world.roots.decode(&self.bytes_of(data)?, *form)?, executable: *executable }
+                    }
+                    OutputKind::Symlink(target) => Ready::Symlink(world.place(target)?),
+                    OutputKind::Dir => Ready::Dir,
+                },
+            ));
+        }
+        if let Outputs::Tree(dir) = &action.outputs {
+            empty(dir, &ready.iter().map(|(p, _)| p.clone()).collect()).ok()?;
+        }
+        let mut restored = Restored::default();
+        for (place, what) in &ready {
+            self.put(place, what, entry.macro_free, &mut restored).ok()?;
+        }
+        if let Some(script) = &action.script {
+            self.put_launcher(&script.launcher).ok()?;
+        }
+        kache_os::write_stream(Stream::Out, &stdout).ok();
+        kache_os::write_stream(Stream::Err, &stderr).ok();
+        Some(restored)
+    }
+
+    fn put(&self, place: &Path, what: &Ready, macro_free: bool, restored: &mut Restored) -> io::Result<()> {
+        let once = || -> io::Result<Option<(Placed, Digest)>> {
+            Ok(match what {
+                Ready::Blob { digest, executable, share } => {
+                    Some((self.store.place_blob(digest, place, *executable, *share)?, **digest))
+                }
+                Ready::Bytes { data, executable } => {
+                    Some((self.store.place_bytes(data, place, *executable)?, Digest::of(data)))
+                }
+                Ready::Symlink(target) => {
+                    let _ = std::fs::remove_file(place);
+                    kache_os::symlink(target, place)?;
+                    None
+                }
+                Ready::Dir => {
+                    std::fs::create_dir_all(place)?;
+                    None
+                }
+            })
+        };
+        let placed = match once() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(place.parent().unwrap_or(place))?;
+                once()?
+            }
+            other => other?,
+        };
+        if let Some((placed, digest)) = placed {
+            restored.count(&placed);
+            self.memo.put(&placed.meta, Remembered { digest, output: true, macro_free });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn bytes_of(&self, data: &Data) -> Option<Vec<u8>> {
+        match data {
+            Data::Inline(bytes) => Some(bytes.clone()),
+            Data::Blob { digest, size } => self.store.blob_bytes(digest, *size),
+        }
+    }
+
+    /// The program cargo gets in place of a compiled build script.
+    pub(crate) fn put_launcher(&self, place: &Path) -> io::Result<()> {
+        self.store.place_bytes(kache_observe::LAUNCHER, place, true).map(drop)
+    }
+}
+
+/// A restore makes `OUT_DIR` hold exactly the entry's outputs: what else is there goes.
+fn empty(dir: &Path, keep: &HashSet<PathBuf>) -> io::Result<()> {
+    let names = match kache_os::list(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return std::fs::create_dir_all(dir),
+        other => other?,
+    };
+    for (name, kind) in names {
+        let path = dir.join(kache_os::path(&name));
+        match kind {
+            kache_os::FileKind::Dir if keep.contains(&path) => empty(&path, keep)?,
+            kache_os::FileKind::Dir => std::fs::remove_dir_all(&path)?,
+            // Also what is to be restored: a link to somewhere else must not be written through.
+            _ => std::fs::remove_file(&path)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! A miss: run the tool under observation, stream its output live, then record.
+
+use crate::action::{Action, Kind};
+use crate::reason::{Reason, Why};
+use crate::world::World;
+use crate::{Ending, Session};
+use kache_key::Digest;
+use kache_observe::{Trace, TraceFile};
+use kache_os::{Lock, Stamp, Start, Stream, bytes};
+use kache_store::{Outcome, Remembered};
+use std::ffi::OsString;
+use std::fs::File;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+/// Room for the trace of one action; pages that are not written cost nothing.
+const TRACE_BYTES: usize = 64 << 20;
+
+/// Streams longer than this are passed on and not stored.
+const STREAM_LIMIT: usize = 32 << 20;
+
+/// What a run gave beside its outputs.
+pub struct Ran {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub tool_ms: u64,
+    /// The file clock before the start.
+    pub started: Stamp,
+    pub trace: Option<TraceFile>,
+}
+
+/// Keeps what puts the observer into a program alive.
+struct Observer {
+    trace: TraceFile,
+    _library: Option<File>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Session<'_> {
+    /// Runs the action and records its result; ends as the tool ended.
+    pub(crate) fn run_and_record(&self, action: &Action, world: &World, weak: &Digest, lock: Option<Lock>) -> ! {
+        self.unshare_outputs(action);
+        let (status, ran) = match self.run(action) {
+            Ok(done) => done,
+            Err(error) => {
+                let why = Why::new(Reason::CacheUnusable, &error);
+                self.log(action, Outcome::Error, &Ending { why: Some(why), weak: Some(*weak), ..Ending::default() });
+                self.become_tool(action)
+            }
+        };
+        let mut ending = Ending { tool_ms: ran.tool_ms, weak: Some(*weak), ..Ending::default() };
+        let recorded = if status.success() { self.record(action, world, weak, &ran) } else { Err(Reason::ToolFailed.into()) };
+        drop(lock);
+        match recorded {
+            Ok(key) => (ending.stored, ending.key) = (true, Some(key)),
+            Err(why) => ending.why = Some(why),
+        }
+        self.log(action, Outcome::Miss, &ending);
+        if ending.stored {
+            self.keep_house();
+        }
+        kache_os::exit_like(status)
+    }
+
+    fn run(&self, action: &Action) -> std::io::Result<(ExitStatus, Ran)> {
+        let observer = if self.settings.observe { self.observer().ok() } else { None };
+        let mut env = self.invocation.env.clone();
+        let extra = action.extra_env.iter().chain(observer.iter().flat_map(|o| &o.env));
+        for (name, value) in extra {
+            env.retain(|(n, _)| n != name);
+            env.push((name.clone(), value.clone()));
+        }
+        let started = kache_os::file_clock()?;
+        let clock = Instant::now();
+        let start = Start { program: &action.program, argv0: &action.argv0, args: &action.args, env: &env };
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let status = kache_os::run_streaming(&start, |stream, chunk| {
+            let kept = match stream {
+                Stream::Out => &mut stdout,
+                Stream::Err => &mut stderr,
+            };
+            if action.json && stream == Stream::Err {
+                self.remember_metadata(chunk);
+            }
+            if kept.len() <= STREAM_LIMIT {
+                kept.extend_from_slice(chunk);
+            }
+            kache_os::write_stream(stream, chunk)
+        })?;
+        let tool_ms = clock.elapsed().as_millis() as u64;
+        Ok((status, Ran { stdout, stderr, tool_ms, started, trace: observer.map(|o| o.trace) }))
+    }
+
+    fn observer(&self) -> std::io::Result<Observer> {
+        let trace = Trace::create(TRACE_BYTES)?;
+        let placed = self.store.place_tool("observe.so", kache_observe::PRELOAD, true)?;
+        // The loader's list is separated by spaces and colons; a path with one is named through our descriptor.
+        let awkward = bytes(&placed).iter().any(|b| b" :$".contains(b));
+        let library = if awkward { Some(File::open(&placed)?) } else { None };
+        let path = library.as_ref().map_or(placed, kache_os::fd_path);
+        let mut preload = path.into_os_string();
+        if let Some(own) = self.invocation.var(kache_observe::ENV_PRELOAD).filter(|v| !v.is_empty()) {
+            preload.push(":");
+            preload.push(own);
+        }
+        let env = vec![
+            (OsString::from(kache_observe::ENV_PRELOAD), preload),
+            (OsString::from(kache_observe::ENV_TRACE), trace.env_value().into()),
+        ];
+        Ok(Observer { trace, _library: library, env })
+    }
+
+    /// rustc tells when metadata is written, and cargo starts dependents at once. They find it milliseconds old: its
+    /// digest is on record before they are told.
+    fn remember_metadata(&self, chunk: &[u8]) {
+        for line in chunk.split(|b| *b == b'\n') {
+            if memchr::memmem::find(line, b"\"emit\":\"metadata\"").is_none() {
+                continue;
+            }
+            let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
+            let Some(path) = message["artifact"].as_str().map(std::path::Path::new) else { continue };
+            let known = kache_os::stat(path).and_then(|meta| Ok((meta, Digest::of_reader(&mut File::open(path)?)?)));
+            if let Ok((meta, digest)) = known {
+                self.memo.put(&meta, Remembered { digest, output: true, macro_free: false });
+            }
+        }
+    }
+
+    /// Eviction and sweeps run by themselves: detached, at most one each ten minutes.
+    fn keep_house(&self) {
+        if self.store.housekeeping_due()
+            && let Ok(me) = std::env::current_exe()
+        {
+            let _ = kache_os::start_detached(&me.with_file_name("kache-cli"), &["gc", "--auto"]);
+        }
+    }
+}
+
+/// Whether anything but artifact notices was said.
+pub fn said_something(action: &Action, stderr: &[u8]) -> bool {
+    let notice = |line: &[u8]| line.is_empty() || memchr::memmem::find(line, b"\"$message_type\":\"artifact\"").is_some();
+    action.kind != Kind::Query && !stderr.split(|b| *b == b'\n').all(notice)
+}

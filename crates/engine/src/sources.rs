@@ -1,0 +1,142 @@
+//! What Rust sources and dep-info files say: files read, variables read, and how `OUT_DIR` is used.
+
+use crate::action::{Action, Kind};
+use kache_config::Settings;
+use kache_os::{bytes, path};
+use std::path::PathBuf;
+
+/// rustc's dep-info: sources and tracked variables.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct DepInfo {
+    pub files: Vec<PathBuf>,
+    pub variables: Vec<Vec<u8>>,
+}
+
+const LIMIT: u64 = 64 << 20;
+
+/// Reads a dep-info file (`rule: file file…` with `\ ` for a space, `# env-dep:NAME[=VALUE]`).
+pub fn dep_info(action: &Action) -> Option<DepInfo> {
+    let text = kache_os::read_bounded(action.dep_info.as_deref()?, LIMIT).ok()?;
+    Some(parse_dep_info(&text, &action.cwd))
+}
+
+fn parse_dep_info(text: &[u8], cwd: &std::path::Path) -> DepInfo {
+    let mut info = DepInfo::default();
+    for line in text.split(|b| *b == b'\n') {
+        if let Some(variable) = line.strip_prefix(b"# env-dep:") {
+            let name = variable.split(|b| *b == b'=').next().unwrap_or_default();
+            info.variables.push(name.to_vec());
+        } else if !line.starts_with(b"#")
+            && let Some(at) = memchr::memmem::find(line, b": ")
+        {
+            for file in split_escaped(&line[at + 2..]) {
+                let file = cwd.join(path(&file));
+                if !info.files.contains(&file) {
+                    info.files.push(file);
+                }
+            }
+        }
+    }
+    info
+}
+
+/// Words separated by spaces; `\ ` is a space in a word.
+fn split_escaped(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut words = vec![Vec::new()];
+    let mut rest = text.iter().peekable();
+    while let Some(&b) = rest.next() {
+        match b {
+            b'\\' if rest.peek() == Some(&&b' ') => {
+                rest.next();
+                words.last_mut().expect("never empty").push(b' ');
+            }
+            b' ' => words.push(Vec::new()),
+            _ => words.last_mut().expect("never empty").push(b),
+        }
+    }
+    words.retain(|w| !w.is_empty());
+    words
+}
+
+/// Variables whose roots do not bind this action: those the settings name, and `OUT_DIR` where the sources use it only to
+/// include files, whose content is an input by itself.
+pub fn portable_variables(action: &Action, settings: &Settings) -> Vec<String> {
+    let mut names = settings.path_only_env_vars.clone();
+    if !matches!(action.kind, Kind::Rustc | Kind::Clippy) {
+        return names;
+    }
+    let Some(info) = dep_info(action) else { return names };
+    if info.variables.iter().any(|v| v == b"OUT_DIR") && only_includes(&info) {
+        names.push("OUT_DIR".into());
+    }
+    // clippy-driver looks for clippy.toml from there upward; what it finds, and what not, is observed.
+    if action.kind == Kind::Clippy && !info.variables.iter().any(|v| v == b"CARGO_MANIFEST_DIR") {
+        names.push("CARGO_MANIFEST_DIR".into());
+    }
+    names
+}
+
+fn only_includes(info: &DepInfo) -> bool {
+    let mut uses = 0;
+    for file in &info.files {
+        let Ok(text) = kache_os::read_bounded(file, LIMIT) else { return false };
+        for at in memchr::memmem::find_iter(&text, b"OUT_DIR") {
+            let line_start = memchr::memrchr(b'\n', &text[..at]).map_or(0, |n| n + 1);
+            if text[line_start..at].trim_ascii_start().starts_with(b"//") {
+                continue;
+            }
+            if !is_include(&text[..at]) {
+                return false;
+            }
+            uses += 1;
+        }
+    }
+    uses > 0
+}
+
+/// Whether the text before `OUT_DIR` ends in `include!(concat!(env!("` or a sibling of it.
+fn is_include(before: &[u8]) -> bool {
+    let tokens: [&[u8]; 6] = [b"\"", b"(", b"env!", b"(", b"concat!", b"("];
+    let mut rest = before;
+    for token in tokens {
+        rest = match rest.trim_ascii_end().strip_suffix(token) {
+            Some(shorter) => shorter,
+            None => return false,
+        };
+    }
+    let rest = rest.trim_ascii_end();
+    [&b"include!"[..], b"include_str!", b"include_bytes!"].iter().any(|m| rest.ends_with(m))
+}
+
+/// The files that would make rustc see another module, or an error, beside one that it read: `x.rs` and `x/mod.rs`.
+pub fn module_siblings(file: &std::path::Path) -> Option<PathBuf> {
+    if file.extension()? != "rs" {
+        return None;
+    }
+    match bytes(file.file_name()?) {
+        b"mod.rs" => Some(file.parent()?.with_extension("rs")),
+        _ => Some(file.with_extension("").join("mod.rs")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_dep_info() {
+        let text = b"/t/x.d: src/lib.rs src/a\\ b.rs\n\nsrc/lib.rs:\n\n# env-dep:FOO=bar\n# env-dep:UNSET\n";
+        let info = parse_dep_info(text, std::path::Path::new("/w"));
+        assert_eq!(info.files, [PathBuf::from("/w/src/lib.rs"), "/w/src/a b.rs".into()]);
+        assert_eq!(info.variables, [b"FOO".to_vec(), b"UNSET".to_vec()]);
+    }
+
+    /// Guards: only uses that include a file are exempt from binding.
+    #[test]
+    fn recognizes_includes() {
+        assert!(is_include(b"include!(concat!(env!(\""));
+        assert!(is_include(b"include_bytes ! ( concat!(\n env!( \"") || !is_include(b"x"));
+        assert!(!is_include(b"let d = env!(\""));
+        assert!(!is_include(b"concat!(env!(\""));
+    }
+}

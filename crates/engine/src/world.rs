@@ -1,0 +1,232 @@
+//! The world as it is now: the state of any input, with the digest memo in between.
+
+use crate::invocation::Invocation;
+use kache_key::{Digest, Form, Framed, Input, Root, Roots, State};
+use kache_os::{FileKind, Meta, Stamp, bytes, path};
+use kache_store::{Memo, Remembered};
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Answers for one action.
+pub struct World<'a> {
+    pub invocation: &'a Invocation,
+    pub roots: &'a Roots,
+    pub memo: &'a Memo,
+    pub messages: &'a [u8],
+    /// A stamp older than the clock by this is settled: a later write would get another one.
+    pub margin_ms: u32,
+    clock: OnceCell<Option<Stamp>>,
+}
+
+/// Variables that say nothing about what a program does, for programs that read the whole environment. Each with its reason.
+const NOISE: &[(&str, &str)] = &[
+    ("PWD", "the shell's own; the working directory is in the key"),
+    ("OLDPWD", "the shell's own"),
+    ("SHLVL", "the shell's own"),
+    ("_", "the shell's own"),
+    ("TERM*", "the terminal; messages only"),
+    ("COLORTERM", "the terminal"),
+    ("COLUMNS", "the terminal"),
+    ("LINES", "the terminal"),
+    ("WINDOWID", "the terminal"),
+    ("VTE_VERSION", "the terminal"),
+    ("SSH_*", "the login"),
+    ("XDG_SESSION*", "the login"),
+    ("XDG_RUNTIME_DIR", "the login"),
+    ("DBUS_SESSION_BUS_ADDRESS", "the login"),
+    ("DISPLAY", "the desktop"),
+    ("WAYLAND_DISPLAY", "the desktop"),
+    ("TMUX*", "the terminal"),
+    ("STY", "the terminal"),
+    ("INVOCATION_ID", "the service manager"),
+    ("JOURNAL_STREAM", "the service manager"),
+    ("HISTFILE", "the shell's own"),
+    ("PATH", "programs found on it are inputs by themselves"),
+    ("CARGO_TERM_*", "messages only"),
+    ("CARGO_TARGET_DIR", "the build directory is a root"),
+    ("CARGO_BUILD_*", "cargo's own settings; what they do is in what it passes on"),
+];
+
+/// Variables that are how a build is run, to whoever asks for them. Each with its reason.
+const PLUMBING: &[(&str, &str)] = &[
+    ("MAKEFLAGS", "the jobserver"),
+    ("MFLAGS", "the jobserver"),
+    ("CARGO_MAKEFLAGS", "the jobserver"),
+    ("NUM_JOBS", "how many processes may run"),
+    ("LD_PRELOAD", "the observer; what is loaded is an input by itself"),
+    ("LD_LIBRARY_PATH", "what is loaded is an input by itself; cargo's holds the target directory"),
+    ("KACHE_*", "kache's own"),
+    ("GIT_OPTIONAL_LOCKS", "set by kache for build scripts"),
+    ("RUSTC_WRAPPER", "kache itself"),
+    ("RUST_RECURSION_COUNT", "rustup's own"),
+];
+
+fn in_table(table: &[(&str, &str)], name: &[u8]) -> bool {
+    table.iter().any(|(pattern, _)| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start.as_bytes()),
+        None => name == pattern.as_bytes(),
+    })
+}
+
+/// Whether a variable says nothing to anyone about what a program does.
+pub fn is_plumbing(name: &[u8]) -> bool {
+    in_table(PLUMBING, name)
+}
+
+/// Whether a variable is noise for programs that read the whole environment.
+pub fn is_noise(name: &[u8]) -> bool {
+    in_table(NOISE, name) || is_plumbing(name)
+}
+
+impl<'a> World<'a> {
+    pub fn new(invocation: &'a Invocation, roots: &'a Roots, memo: &'a Memo, messages: &'a [u8], margin_ms: u32) -> Self {
+        World { invocation, roots, memo, messages, margin_ms, clock: OnceCell::new() }
+    }
+
+    /// The place of a stored path in this build; `None` when it names a root this action does not have.
+    pub fn place(&self, stored: &[u8]) -> Option<PathBuf> {
+        self.roots.decode(stored, Form::Plain).map(|p| path(&p).to_path_buf())
+    }
+
+    pub fn state(&self, input: &Input) -> State {
+        match input {
+            Input::Path(p) => self.at_place(p, |path| self.followed(path)),
+            Input::Link(p) => self.at_place(p, |path| {
+                let meta = kache_os::lstat(path)?;
+                if meta.kind != FileKind::Symlink {
+                    return self.of_meta(path, &meta);
+                }
+                let target = kache_os::read_link(path)?;
+                Ok(State::Text(self.roots.encode_path(bytes(&target))))
+            }),
+            Input::List(p) => self.at_place(p, |path| self.listing(path)),
+            Input::Resolve(p) => self.at_place(p, |path| {
+                Ok(State::Text(self.roots.encode_path(bytes(&std::fs::canonicalize(path)?))))
+            }),
+            Input::Search { name, dirs } => self.search(name, dirs),
+            Input::Env(name) | Input::EnvPlace(name) => match self.invocation.value(name) {
+                None => State::Absent,
+                Some(value) => State::Text(value.to_vec()),
+            },
+            Input::EnvPortable(name) => match self.invocation.value(name) {
+                None => State::Absent,
+                Some(value) => State::Text(self.roots.encode(value, Form::Plain)),
+            },
+            Input::EnvAll => State::Hashed(self.environment()),
+            Input::Place(root) => match self.roots.place(*root) {
+                None => State::Absent,
+                Some(place) => State::Text(place.to_vec()),
+            },
+            Input::Messages => State::Text(self.messages.to_vec()),
+        }
+    }
+
+    fn at_place(&self, stored: &[u8], look: impl Fn(&Path) -> io::Result<State>) -> State {
+        // A root we do not have: the path can't be what it was.
+        let Some(place) = self.place(stored) else { return State::Failed(-1) };
+        look(&place).unwrap_or_else(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => State::Absent,
+            _ => State::Failed(e.raw_os_error().unwrap_or(-1)),
+        })
+    }
+
+    fn followed(&self, path: &Path) -> io::Result<State> {
+        self.of_meta(path, &kache_os::stat(path)?)
+    }
+
+    fn of_meta(&self, path: &Path, meta: &Meta) -> io::Result<State> {
+        Ok(match meta.kind {
+            FileKind::File => State::File { digest: self.digest(path, meta)?, executable: meta.mode & 0o100 != 0 },
+            FileKind::Dir => State::Dir,
+            FileKind::Symlink | FileKind::Other => State::Other,
+        })
+    }
+
+    /// A file's digest, from the memo when it did not change since.
+    pub fn digest(&self, path: &Path, meta: &Meta) -> io::Result<Digest> {
+        if let Some(known) = self.memo.get(meta) {
+            return Ok(known.digest);
+        }
+        let digest = Digest::of_reader(&mut File::open(path)?)?;
+        self.remember(meta, digest);
+        Ok(digest)
+    }
+
+    fn remember(&self, meta: &Meta, digest: Digest) {
+        if self.settled(meta) {
+            self.memo.put(meta, Remembered { digest, output: false, macro_free: false });
+        }
+    }
+
+    /// Whether a later change would show in the stamps: they are older than what the kernel stamps now.
+    fn settled(&self, meta: &Meta) -> bool {
+        let clock = self.clock.get_or_init(|| kache_os::file_clock().ok());
+        clock.is_some_and(|now| meta.ctime.max(meta.mtime) < now.minus_ms(self.margin_ms))
+    }
+
+    fn listing(&self, path: &Path) -> io::Result<State> {
+        let meta = kache_os::stat(path)?;
+        if let Some(known) = self.memo.get(&meta) {
+            return Ok(State::Hashed(known.digest));
+        }
+        let mut names = kache_os::list(path)?;
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut hash = Framed::new("names");
+        for (name, kind) in &names {
+            hash.put(name).put(&[*kind as u8]);
+        }
+        let digest = hash.finish();
+        self.remember(&meta, digest);
+        Ok(State::Hashed(digest))
+    }
+
+    fn search(&self, name: &[u8], dirs: &[Vec<u8>]) -> State {
+        let on_path = self.invocation.value(b"PATH").unwrap_or_default();
+        for dir in dirs {
+            // An empty name stands for the directories of PATH.
+            let candidates: Vec<Vec<u8>> = if dir.is_empty() {
+                on_path.split(|b| *b == b':').map(<[u8]>::to_vec).collect()
+            } else {
+                self.roots.decode(dir, Form::Plain).into_iter().collect()
+            };
+            for candidate in candidates {
+                let file = path(&candidate).join(path(name));
+                let Ok(meta) = kache_os::stat(&file) else { continue };
+                if !meta.is_file() || meta.mode & 0o111 == 0 {
+                    continue;
+                }
+                let Ok(digest) = self.digest(&file, &meta) else { continue };
+                let place = self.roots.encode_path(bytes(&file));
+                return State::Text([&place[..], b" ", digest.hex().as_bytes()].concat());
+            }
+        }
+        State::Absent
+    }
+
+    fn environment(&self) -> Digest {
+        let mut vars: Vec<_> = self.invocation.env.iter().filter(|(k, _)| !is_noise(bytes(k))).collect();
+        vars.sort();
+        let mut hash = Framed::new("environment");
+        for (name, value) in vars {
+            hash.put(bytes(name)).put(&self.portable_value(bytes(value)));
+        }
+        hash.finish()
+    }
+
+    /// A value read by a program that may use it in any way: a place in the build directory is portable (what was written
+    /// there is stored with placeholders), one in the workspace is not.
+    pub fn portable_value(&self, value: &[u8]) -> Vec<u8> {
+        if self.holds(value, Root::Workspace) || self.holds(value, Root::Base) {
+            return value.to_vec();
+        }
+        self.roots.encode(value, Form::Plain)
+    }
+
+    /// Whether the value names a place in `root` itself (not in a root inside of it).
+    pub fn holds(&self, value: &[u8], root: Root) -> bool {
+        let encoded = Roots::readable(&self.roots.encode(value, Form::Plain));
+        encoded.contains(root.name())
+    }
+}
