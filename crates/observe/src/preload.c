@@ -19,6 +19,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -340,6 +341,9 @@ static bool says_nothing(int err)
     }
 }
 
+/* A pointer the kernel would refuse with EFAULT must not become a crash of ours. */
+static bool unreadable(const char *path) { return !path || RAW(SYS_faccessat, AT_FDCWD, path, F_OK) == -EFAULT; }
+
 static void flush_loads(void);
 static int loads_pending;
 
@@ -357,7 +361,7 @@ static void note_failure(int dirfd, const char *path)
 
 static __attribute__((noinline)) void note(bool ok, int kind, int flags, int dirfd, const char *path)
 {
-    if (!observing() || !path || !*path)
+    if (!observing() || !path || (!ok && errno == EFAULT) || !*path)
         return;
     if (UNLIKELY(relaxed(&loads_pending)))
         flush_loads();
@@ -378,7 +382,7 @@ static void note_fd(bool ok, int kind, int fd)
 /* Two paths at once: rename and link. Of a failure only the path that is missing is told. */
 static __attribute__((noinline)) void note_pair(bool ok, int kind, int fd1, const char *p1, int fd2, const char *p2)
 {
-    if (!observing() || !p1 || !p2 || !*p1 || !*p2)
+    if (!observing() || !p1 || !p2 || (!ok && errno == EFAULT) || !*p1 || !*p2)
         return;
     char a[PATH_MAX], b[PATH_MAX];
     if (!ok && errno == ENOENT && type_of(fd1, p1, AT_SYMLINK_NOFOLLOW) == 0)
@@ -541,7 +545,7 @@ EXPORT int faccessat(int dir, const char *path, int mode, int f) { LOOK(BY_FLAG(
 EXPORT int chdir(const char *path)
 {
     char before[PATH_MAX];
-    bool known = observing() && path && *path && absolute(AT_FDCWD, path, before);
+    bool known = observing() && !unreadable(path) && *path && absolute(AT_FDCWD, path, before);
     int r = REAL(chdir)(path);
     if (known)
         note(r == 0, STAT, 0, AT_FDCWD, before);
@@ -550,7 +554,7 @@ EXPORT int chdir(const char *path)
 
 static void note_readlink(ssize_t r, int dirfd, const char *path, const char *buf, size_t size)
 {
-    if (!observing() || !path || !*path)
+    if (!observing() || !path || (r < 0 && errno == EFAULT) || !*path)
         return;
     if (r < 0 && errno == EINVAL) /* it is there and no link */
         note(true, LSTAT, 0, dirfd, path);
@@ -773,7 +777,7 @@ EXPORT int linkat(int x, const char *a, int y, const char *b, int f) { CHANGE2(L
 static void note_symlink(bool ok, const char *target, int dirfd, const char *path)
 {
     char b[PATH_MAX];
-    if (!observing() || !path || !*path)
+    if (!observing() || !path || (!ok && errno == EFAULT) || !*path)
         return;
     if (!ok)
         note_failure(dirfd, path);
@@ -907,6 +911,50 @@ static bool holds_self(const char *preload)
     return false;
 }
 
+static bool read_at(int fd, void *out, size_t n, uint64_t at) { return RAW(SYS_pread64, fd, out, n, at) == (long)n; }
+
+/* A program that needs the shared runtime of the address sanitizer ends at once if another library comes before it.
+ * It must run, if only unobserved. */
+static bool must_be_alone(const char *path)
+{
+    bool alone = false;
+    Elf64_Ehdr head;
+    Elf64_Phdr segment, dynamic = {0}, loads[8];
+    Elf64_Dyn d;
+    int fd = RAW(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), n_loads = 0;
+    if (fd < 0)
+        return false;
+    if (!read_at(fd, &head, sizeof head, 0) || memcmp(head.e_ident, ELFMAG, SELFMAG) || head.e_ident[EI_CLASS] != ELFCLASS64)
+        goto out;
+    for (int i = 0; i < head.e_phnum && i < 64; i++) {
+        if (head.e_phentsize != sizeof segment || !read_at(fd, &segment, sizeof segment, head.e_phoff + i * sizeof segment))
+            goto out;
+        if (segment.p_type == PT_DYNAMIC)
+            dynamic = segment;
+        if (segment.p_type == PT_LOAD && n_loads < 8)
+            loads[n_loads++] = segment;
+    }
+    uint64_t names = 0, needed[32];
+    int n_needed = 0;
+    for (uint64_t at = 0; at + sizeof d <= dynamic.p_filesz; at += sizeof d) {
+        if (!read_at(fd, &d, sizeof d, dynamic.p_offset + at) || d.d_tag == DT_NULL)
+            break;
+        if (d.d_tag == DT_NEEDED && n_needed < 32)
+            needed[n_needed++] = d.d_un.d_val;
+        for (int i = 0; d.d_tag == DT_STRTAB && i < n_loads; i++)
+            if (d.d_un.d_ptr - loads[i].p_vaddr < loads[i].p_filesz)
+                names = d.d_un.d_ptr - loads[i].p_vaddr + loads[i].p_offset;
+    }
+    for (int i = 0; names && i < n_needed && !alone; i++) {
+        char name[20] = "";
+        RAW(SYS_pread64, fd, name, sizeof name - 1, names + needed[i]);
+        alone = !strncmp(name, "libasan.so", 10) || !strncmp(name, "libclang_rt.asan", 16);
+    }
+out:
+    RAW(SYS_close, fd);
+    return alone;
+}
+
 /* What a new program gets: its arguments with the maps, its environment with the observer. Laid out in memory of the
  * caller's, because a vfork child must not call malloc. */
 struct launch {
@@ -914,6 +962,7 @@ struct launch {
     size_t argc, envc, bytes;
     const char *old_preload;
     bool maps, preload, trace, map;
+    bool alone; /* take our library out instead */
 };
 
 static void plan(struct launch *l, const char *path, char *const argv[], char *const envp[])
@@ -927,7 +976,8 @@ static void plan(struct launch *l, const char *path, char *const argv[], char *c
         l->argc++;
     l->maps = wants_maps(path, argv);
     l->old_preload = value_in(envp, "LD_PRELOAD");
-    l->preload = !l->old_preload || !holds_self(l->old_preload);
+    l->alone = must_be_alone(path);
+    l->preload = l->alone ? l->old_preload != NULL : !l->old_preload || !holds_self(l->old_preload);
     l->trace = !value_in(envp, "KACHE_TRACE");
     l->map = *env_map && !value_in(envp, "KACHE_MAP");
     if (l->maps)
@@ -953,9 +1003,20 @@ static void lay_out(struct launch *l, void *memory)
         char *text = (char *)(at + l->envc + 4);
         if (l->preload) {
             *at++ = text;
-            text = stpcpy(stpcpy(text, "LD_PRELOAD="), self_path);
-            if (l->old_preload && *l->old_preload)
-                text = stpcpy(stpcpy(text, ":"), l->old_preload);
+            text = stpcpy(text, "LD_PRELOAD=");
+            if (!l->alone)
+                text = stpcpy(text, self_path);
+            for (const char *p = l->old_preload ? l->old_preload : ""; *p; p += strspn(p, ": ")) {
+                size_t n = strcspn(p, ": "), self = strlen(self_path);
+                if (n && !(n == self && !memcmp(p, self_path, n))) {
+                    if (text[-1] != '=')
+                        *text++ = ':';
+                    memcpy(text, p, n);
+                    text += n;
+                }
+                p += n;
+            }
+            *text = 0;
         }
         if (l->trace)
             *at++ = env_trace;
@@ -1016,7 +1077,7 @@ static void note_search(const char *name, const char *other_path)
 static int exec_as(int dirfd, const char *path, char *const argv[], char *const envp[], int flags, const char *name, const char *other_path)
 {
     char full[PATH_MAX];
-    if (!path || !absolute(dirfd, path, full))
+    if (unreadable(path) || !absolute(dirfd, path, full))
         return errno_of(RAW(SYS_execveat, dirfd, path, argv, envp, flags));
     struct launch l;
     LAUNCH(&l, full, argv, envp);
@@ -1039,13 +1100,12 @@ static int spawn_as(pid_t *pid, const char *path, const posix_spawn_file_actions
                     char *const argv[], char *const envp[], const char *name, const char *other_path)
 {
     char full[PATH_MAX];
-    if (!path || !absolute(AT_FDCWD, path, full))
+    if (unreadable(path) || !absolute(AT_FDCWD, path, full))
         return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
     struct launch l;
     LAUNCH(&l, full, argv, envp);
     pid_t child = 0;
-    int saved = errno, r = REAL(posix_spawn)(&child, path, actions, attr, l.argv, l.envp);
-    errno = saved;
+    int r = REAL(posix_spawn)(&child, path, actions, attr, l.argv, l.envp);
     LAUNCHED(&l);
     if (r == 0) {
         if (pid)
@@ -1239,7 +1299,7 @@ EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict name, const po
             return s.err;
         s.denied |= s.err == EACCES;
     }
-    return search_failed(&s, name);
+    return errno = search_failed(&s, name);
 }
 
 static int spawn_shell(pid_t *pid, const char *command, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr)
@@ -1515,7 +1575,7 @@ EXPORT int ftime(void *t)
 
 static void note_address(const struct sockaddr *to, socklen_t len)
 {
-    if (!to || len < sizeof to->sa_family || !observing())
+    if (!to || len < sizeof to->sa_family || !observing()) /* called after the kernel has read it */
         return;
     char text[160], host[INET6_ADDRSTRLEN] = "";
     unsigned port;
@@ -1556,32 +1616,32 @@ static void note_host(const char *host)
     snprintf(text, sizeof text, "resolve %s", host);
     put(NET, 0, 0, text, "");
 }
+#define PEERED(type, call, tell)      \
+    type r_ = call;                   \
+    if (r_ >= 0 || errno != EFAULT) { \
+        tell;                         \
+    }                                 \
+    return r_;
 EXPORT int connect(int fd, const struct sockaddr *to, socklen_t len)
 {
-    note_address(to, len);
-    return REAL(connect)(fd, to, len);
+    PEERED(int, REAL(connect)(fd, to, len), note_address(to, len))
 }
 EXPORT int bind(int fd, const struct sockaddr *to, socklen_t len)
 {
-    note_address(to, len);
-    return REAL(bind)(fd, to, len);
+    PEERED(int, REAL(bind)(fd, to, len), note_address(to, len))
 }
 EXPORT ssize_t sendto(int fd, const void *p, size_t n, int flags, const struct sockaddr *to, socklen_t len)
 {
-    note_address(to, len);
-    return REAL(sendto)(fd, p, n, flags, to, len);
+    PEERED(ssize_t, REAL(sendto)(fd, p, n, flags, to, len), note_address(to, len))
 }
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
-    if (m)
-        note_address(m->msg_name, m->msg_namelen);
-    return REAL(sendmsg)(fd, m, flags);
+    PEERED(ssize_t, REAL(sendmsg)(fd, m, flags), note_address(m->msg_name, m->msg_namelen))
 }
 EXPORT int sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 {
-    for (unsigned i = 0; m && i < n; i++)
-        note_address(m[i].msg_hdr.msg_name, m[i].msg_hdr.msg_namelen);
-    return REAL(sendmmsg)(fd, m, n, flags);
+    PEERED(int, REAL(sendmmsg)(fd, m, n, flags),
+           for (int i = 0; i < (int)n && (r_ < 0 ? i == 0 : i < r_); i++) note_address(m[i].msg_hdr.msg_name, m[i].msg_hdr.msg_namelen))
 }
 EXPORT int getaddrinfo(const char *restrict host, const char *restrict service, const struct addrinfo *restrict hints, struct addrinfo **restrict out)
 {
@@ -1630,9 +1690,6 @@ EXPORT long syscall(long n, ...)
     case SYS_openat2: flags = c ? *(uint64_t *)c : 0; existed = existed_before(a, pb, flags); break;
     case SYS_execve: return execve(pa, (char *const *)b, (char *const *)c);
     case SYS_execveat: return execveat(a, pb, (char *const *)c, (char *const *)d, e);
-    case SYS_connect: note_address((void *)b, c); break;
-    case SYS_bind: note_address((void *)b, c); break;
-    case SYS_sendto: note_address((void *)e, f); break;
     case SYS_clock_gettime: if (is_wall(a)) note_clock(); break;
     case SYS_gettimeofday: note_clock(); break;
     case SYS_chdir: return chdir(pa);
@@ -1680,6 +1737,8 @@ EXPORT long syscall(long n, ...)
     case SYS_clone: if (a & (CLONE_NEWNS | CLONE_NEWPID)) elsewhere(r); break;
     case SYS_unshare: if (a & (CLONE_NEWNS | CLONE_NEWPID)) elsewhere(r); break;
     case SYS_chroot: case SYS_pivot_root: case SYS_mount: case SYS_setns: elsewhere(r); break;
+    case SYS_connect: case SYS_bind: if (ok || errno != EFAULT) note_address((void *)b, c); break;
+    case SYS_sendto: if (r >= 0 || errno != EFAULT) note_address((void *)e, f); break;
     case SYS_io_uring_setup: elsewhere(r); break; /* opens through a ring are seen by nobody */
     }
     return r;
