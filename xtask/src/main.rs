@@ -1,1 +1,43 @@
-fn main() {}
+//! Chores of the project: `cargo xtask test`, `ci`, `bench`, `try`.
+//!
+//! Knows nothing about how kache works; it starts cargo, kache and their peers, and reads what they print and log.
+
+mod bench;
+mod checks;
+mod system;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [ARGS…]     installs or names missing system packages, builds the workspace, runs all tests (ARGS go to the tests)
+  ci               format, clippy, documentation, dependencies, then `test`
+  try [DIR]        what kache would do for a project (default: this one)
+  bench            kache beside no cache, the floor and installed peers; `cargo xtask bench --help`
+  bench hit        CPU time of one hit, and the start-up before a passthrough
+  bench edit       the edit loop: plain cargo beside kache
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let done = match args.first().map(String::as_str) {
+        Some("test") => checks::test(rest),
+        Some("ci") => checks::ci(),
+        Some("try") => checks::try_project(rest),
+        Some("bench") => bench::run(rest),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("no command {other:?}\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

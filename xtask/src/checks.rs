@@ -1,0 +1,62 @@
+//! Tests, continuous integration, and the trial run of the README.
+
+use std::process::Command;
+
+use crate::system::{Done, about, cargo, find_on_path, packages, root, run, target_dir, told};
+
+/// More packages than this in `Cargo.lock` need a reason in the change that brings them.
+const MOST_PACKAGES: usize = 130;
+
+/// Builds all programs and runs all tests. Tests are debug builds: fault injection exists only there.
+pub fn test(args: &[String]) -> Done {
+    packages();
+    run(cargo(), &["build", "--workspace", "--bins"])?;
+    let mut line = vec!["test", "--workspace"];
+    if !args.is_empty() {
+        line.push("--");
+        line.extend(args.iter().map(String::as_str));
+    }
+    run(cargo(), &line)
+}
+
+pub fn ci() -> Done {
+    packages_of_lock()?;
+    run(cargo(), &["fmt", "--all", "--", "--check"])?;
+    run(cargo(), &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    let flags = std::env::var("RUSTDOCFLAGS").unwrap_or_default() + " -D warnings";
+    let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
+    told(Command::new(cargo()).args(doc).current_dir(root()).env("RUSTDOCFLAGS", flags.trim()))?;
+    if find_on_path("cargo-deny").is_some() {
+        run(cargo(), &["deny", "check"])?;
+    } else {
+        eprintln!("skipped: cargo deny: cargo-deny is not installed");
+    }
+    test(&[])
+}
+
+fn packages_of_lock() -> Done {
+    let path = root().join("Cargo.lock");
+    let lock = std::fs::read_to_string(&path).map_err(|e| about(path.display(), e))?;
+    let count = lock.lines().filter(|l| *l == "[[package]]").count();
+    eprintln!("Cargo.lock: {count} packages, at most {MOST_PACKAGES}");
+    if count > MOST_PACKAGES {
+        return Err(format!("Cargo.lock has {count} packages; the cap is {MOST_PACKAGES} (xtask/src/checks.rs)"));
+    }
+    Ok(())
+}
+
+/// Builds the release programs and lets `kache try` measure a project.
+pub fn try_project(args: &[String]) -> Done {
+    run(cargo(), &["build", "--release", "--quiet", "--package", "kache", "--bins"])?;
+    let here = [".".to_owned()];
+    let options_only = args.iter().all(|a| a.starts_with('-'));
+    let rest = args.iter().chain(here.iter().filter(|_| options_only));
+    let started_in = std::env::current_dir().map_err(|e| about("current directory", e))?;
+    let status = Command::new(target_dir().join("release/kache"))
+        .arg("try")
+        .args(rest)
+        .current_dir(started_in)
+        .status()
+        .map_err(|e| about("kache", e))?;
+    if status.success() { Ok(()) } else { Err(format!("kache try: {status}")) }
+}

@@ -1,0 +1,95 @@
+//! Processes, the packages of the system, and places of the project.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub type Done<T = ()> = Result<T, String>;
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the project").to_owned()
+}
+
+/// Where cargo puts what it builds of this project.
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
+/// A command of this project, in its root, told on standard error before it runs.
+pub fn run(program: impl AsRef<OsStr>, args: &[&str]) -> Done {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root());
+    told(&mut command)
+}
+
+pub fn told(command: &mut Command) -> Done {
+    eprintln!("$ {}", line(command));
+    let status = command.status().map_err(|e| about(line(command), e))?;
+    if status.success() { Ok(()) } else { Err(format!("{}: {status}", line(command))) }
+}
+
+/// Standard output of a command that must succeed.
+pub fn output(command: &mut Command) -> Done<String> {
+    let out = command.output().map_err(|e| about(line(command), e))?;
+    if out.status.success() {
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    } else {
+        Err(format!("{}: {}\n{}", line(command), out.status, String::from_utf8_lossy(&out.stderr)))
+    }
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+pub fn about(what: impl Display, error: impl Display) -> String {
+    format!("{what}: {error}")
+}
+
+pub fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".into())
+}
+
+pub fn find_on_path(tool: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let extra = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(extra).map(|dir| dir.join(tool)).find(|p| p.is_file())
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// What the tests start beside Rust's own tools: program, Debian package, what for.
+const PACKAGES: &[(&str, &str, &str)] = &[
+    ("cc", "gcc", "links, and C in build scripts"),
+    ("ar", "binutils", "archives"),
+    ("clang", "clang", "C in build scripts"),
+    ("strace", "strace", "shows that a hit starts no compiler and that observation is complete"),
+    ("mkfs.btrfs", "btrfs-progs", "reflinks"),
+    ("mkfs.xfs", "xfsprogs", "reflinks"),
+    ("mkfs.ext4", "e2fsprogs", "hard links"),
+    ("git", "git", "build scripts that read git's metadata"),
+    ("tmux", "tmux", "output on a terminal"),
+];
+
+/// Installs what is missing where that is possible, and names it where it is not. The tests that need something missing
+/// say so and are skipped.
+pub fn packages() {
+    let missing = || PACKAGES.iter().filter(|(tool, ..)| find_on_path(tool).is_none()).collect::<Vec<_>>();
+    if is_root() && find_on_path("apt-get").is_some() && !missing().is_empty() {
+        let names: Vec<_> = missing().iter().map(|(_, package, _)| *package).collect();
+        let apt = |args: &[&str]| told(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"));
+        let install = [&["install", "-y", "--no-install-recommends", "-qq"], &names[..]].concat();
+        if let Err(why) = apt(&install).or_else(|_| apt(&["update", "-qq"]).and_then(|()| apt(&install))) {
+            eprintln!("{why}");
+        }
+    }
+    for (tool, package, what) in missing() {
+        eprintln!("missing: {tool} (Debian package {package}): {what}");
+    }
+}
