@@ -464,6 +464,11 @@ EXPORT int __openat64_2(int dir, const char *path, int flags) { OPENED(dir, REAL
 EXPORT int creat(const char *path, mode_t mode) { int flags = O_CREAT | O_WRONLY | O_TRUNC; OPENED(AT_FDCWD, REAL(creat)(path, mode)) }
 EXPORT int creat64(const char *path, mode_t mode) { int flags = O_CREAT | O_WRONLY | O_TRUNC; OPENED(AT_FDCWD, REAL(creat64)(path, mode)) }
 
+/* The same by names libc exports besides. */
+#define ALIAS(type, name, of, ...) EXPORT type name(__VA_ARGS__) __attribute__((alias(#of)));
+ALIAS(int, __open, open, const char *, int, ...)
+ALIAS(int, __open64, open64, const char *, int, ...)
+
 static int stdio_flags(const char *mode)
 {
     int flags = *mode == 'r' ? O_RDONLY : *mode == 'w' ? O_WRONLY | O_CREAT | O_TRUNC : O_WRONLY | O_CREAT;
@@ -1095,21 +1100,38 @@ static int exec_as(int dirfd, const char *path, char *const argv[], char *const 
     return -1;
 }
 
-/* Returns an error number, as posix_spawn does. */
-static int spawn_as(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+#if __GLIBC_PREREQ(2, 39)
+#include <sys/pidfd.h>
+#define HAVE_PIDFD_SPAWN
+#endif
+typedef int spawn_fn(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const[], char *const[]);
+
+static pid_t child_of(spawn_fn *spawn, int answer)
+{
+#ifdef HAVE_PIDFD_SPAWN
+    if (spawn == REAL(pidfd_spawn))
+        return pidfd_getpid(answer);
+#endif
+    (void)spawn;
+    return answer;
+}
+
+/* Returns an error number, as posix_spawn does. `answer` is given the pid, or the pidfd. */
+static int spawn_as(spawn_fn *spawn, pid_t *answer, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
                     char *const argv[], char *const envp[], const char *name, const char *other_path)
 {
     char full[PATH_MAX];
     if (unreadable(path) || !absolute(AT_FDCWD, path, full))
-        return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
+        return spawn(answer, path, actions, attr, argv, envp);
     struct launch l;
     LAUNCH(&l, full, argv, envp);
     pid_t child = 0;
-    int r = REAL(posix_spawn)(&child, path, actions, attr, l.argv, l.envp);
+    int r = spawn(&child, path, actions, attr, l.argv, l.envp);
     LAUNCHED(&l);
     if (r == 0) {
-        if (pid)
-            *pid = child;
+        if (answer)
+            *answer = child;
+        child = child_of(spawn, child);
         note_interpreter(full);
     }
     emit(r == 0 ? SPAWN : EXECFAIL, other_path ? OTHER_PATH : 0, r, child, full, name);
@@ -1277,24 +1299,15 @@ EXPORT int execlp(const char *name, const char *arg, ...)
     return execvpe(name, (char *const *)argv, environ);
 }
 
-EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
-                       const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
+static int spawn_found(spawn_fn *spawn, pid_t *answer, const char *name, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-    if (!observing())
-        return REAL(posix_spawn)(pid, path, actions, attr, argv, envp);
-    return spawn_as(pid, path, actions, attr, argv, envp, "", NULL);
-}
-EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict name, const posix_spawn_file_actions_t *restrict actions,
-                        const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
-{
-    if (!observing() || !name || !*name)
-        return REAL(posix_spawnp)(pid, name, actions, attr, argv, envp);
     if (strchr(name, '/'))
-        return spawn_as(pid, name, actions, attr, argv, envp, "", NULL);
+        return spawn_as(spawn, answer, name, actions, attr, argv, envp, "", NULL);
     struct search s;
     search_begin(&s);
     while (search_next(&s, name)) {
-        s.err = spawn_as(pid, s.candidate, actions, attr, argv, envp, name, s.other);
+        s.err = spawn_as(spawn, answer, s.candidate, actions, attr, argv, envp, name, s.other);
         if (s.err == 0 || !goes_on(s.err))
             return s.err;
         s.denied |= s.err == EACCES;
@@ -1302,10 +1315,30 @@ EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict name, const po
     return errno = search_failed(&s, name);
 }
 
+#define SPAWNS(spawn, spawnp)                                                                                               \
+    EXPORT int spawn(pid_t *restrict answer, const char *restrict path, const posix_spawn_file_actions_t *restrict actions, \
+                     const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])        \
+    {                                                                                                                       \
+        if (!observing())                                                                                                   \
+            return REAL(spawn)(answer, path, actions, attr, argv, envp);                                                    \
+        return spawn_as(REAL(spawn), answer, path, actions, attr, argv, envp, "", NULL);                                    \
+    }                                                                                                                       \
+    EXPORT int spawnp(pid_t *restrict answer, const char *restrict name, const posix_spawn_file_actions_t *restrict actions, \
+                      const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])       \
+    {                                                                                                                       \
+        if (!observing() || !name || !*name)                                                                                \
+            return REAL(spawnp)(answer, name, actions, attr, argv, envp);                                                   \
+        return spawn_found(REAL(spawn), answer, name, actions, attr, argv, envp);                                           \
+    }
+SPAWNS(posix_spawn, posix_spawnp)
+#ifdef HAVE_PIDFD_SPAWN /* a libc without them must seem to have none: callers ask by dlsym */
+SPAWNS(pidfd_spawn, pidfd_spawnp)
+#endif
+
 static int spawn_shell(pid_t *pid, const char *command, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr)
 {
     char *const argv[] = {"sh", "-c", (char *)command, NULL};
-    return spawn_as(pid, "/bin/sh", actions, attr, argv, environ, "", NULL);
+    return spawn_as(REAL(posix_spawn), pid, "/bin/sh", actions, attr, argv, environ, "", NULL);
 }
 
 static int wait_for(pid_t pid)
@@ -1507,6 +1540,8 @@ EXPORT void *dlopen(const char *file, int mode)
 EXPORT void *dlmopen(Lmid_t space, const char *file, int mode)
 {
     before_load(file);
+    if (space == LM_ID_NEWLM && observing())
+        mark(LOST); /* it gets a libc of its own, in which we are not */
     return REAL(dlmopen)(space, file, mode);
 }
 EXPORT int dlclose(void *handle)
@@ -1626,6 +1661,7 @@ EXPORT int connect(int fd, const struct sockaddr *to, socklen_t len)
 {
     PEERED(int, REAL(connect)(fd, to, len), note_address(to, len))
 }
+ALIAS(int, __connect, connect, int, const struct sockaddr *, socklen_t)
 EXPORT int bind(int fd, const struct sockaddr *to, socklen_t len)
 {
     PEERED(int, REAL(bind)(fd, to, len), note_address(to, len))
@@ -1713,8 +1749,10 @@ EXPORT long syscall(long n, ...)
     case SYS_mkdir: note(ok, MKDIR, 0, AT_FDCWD, pa); break;
     case SYS_chmod: case SYS_chown: case SYS_lchown: case SYS_utime: case SYS_utimes: case SYS_mknod: note(ok, META, 0, AT_FDCWD, pa); break;
     case SYS_getdents: note_fd(r >= 0, LIST, a); break;
-    case SYS_renameat: note_pair(ok, RENAME, a, pb, c, pd); break;
     case SYS_time: note_clock(); break;
+#endif
+#ifdef SYS_renameat
+    case SYS_renameat: note_pair(ok, RENAME, a, pb, c, pd); break;
 #endif
     case SYS_openat: note_open(r, a, pb, c, existed); break;
     case SYS_openat2: note_open(r, a, pb, flags, existed); break;

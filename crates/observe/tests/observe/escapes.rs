@@ -218,3 +218,28 @@ fn a_background_process_that_outlives_the_action() {
         ran.trace
     );
 }
+
+#[test]
+fn a_cargo_build_from_end_to_end() {
+    let world = World::new();
+    world.file("Cargo.toml", "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n");
+    world.file("src/main.rs", "fn main() { println!(\"{}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/text\"))) }");
+    world.file(
+        "build.rs",
+        "fn main() { let out = std::env::var(\"OUT_DIR\").unwrap(); \
+         let done = std::process::Command::new(\"cc\").args([\"-c\", \"x.c\", \"-o\"]).arg(format!(\"{out}/x.o\")).status().unwrap(); \
+         assert!(done.success()); std::fs::copy(\"text\", format!(\"{out}/text\")).unwrap(); }",
+    );
+    world.file("x.c", "#include \"x.h\"\n");
+    let inputs = ["text", "x.h"].map(|name| world.file(name, ""));
+    let mut command = world.command("cargo");
+    command.args(["build", "--offline"]).env("CARGO_TARGET_DIR", world.path("target")).env_remove("RUSTC_WRAPPER");
+    let ran = world.observe(command);
+    for input in inputs {
+        ran.must_read(input);
+    }
+    let started = |name: &str| ran.seen().programs.iter().any(|program| program.exe.ends_with(name.as_bytes()));
+    for name in ["/rustc", "/collect2", "/cc1", "/build-script-build"] {
+        assert!(started(name), "{name}");
+    }
+}
