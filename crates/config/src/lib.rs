@@ -307,8 +307,7 @@ impl Settings {
         let home = absolute(env("HOME"));
         let mut settings = Settings::defaults(home.as_deref(), absolute(env("XDG_CACHE_HOME")).as_deref());
         let user = user_file(env);
-        let project = cwd.ancestors().map(|d| d.join(".kache.toml")).find(|p| p.is_file());
-        for file in user.into_iter().chain(project) {
+        for file in user.into_iter().chain(project_file(cwd)) {
             settings.apply_file(&file);
         }
         for setting in SETTINGS {
@@ -357,6 +356,11 @@ pub fn user_file(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
         let dir = absolute(env("XDG_CONFIG_HOME")).or_else(|| absolute(env("HOME")).map(|h| h.join(".config")))?;
         Some(dir.join("kache/config.toml"))
     })
+}
+
+/// The project's file: the nearest `.kache.toml` upward.
+pub fn project_file(cwd: &Path) -> Option<PathBuf> {
+    cwd.ancestors().map(|d| d.join(".kache.toml")).find(|p| p.is_file())
 }
 
 fn text_of(value: &toml::Value) -> Result<String, String> {

@@ -38,6 +38,39 @@ pub struct Explanation {
 }
 
 impl Reason {
+    /// Every reason, in the order of the declaration.
+    pub const ALL: [Reason; 24] = [
+        Reason::Disabled,
+        Reason::Excluded,
+        Reason::UnknownTool,
+        Reason::ArgFile,
+        Reason::Stdin,
+        Reason::Query,
+        Reason::NoOutputDir,
+        Reason::OutputFile,
+        Reason::UnknownFlag,
+        Reason::Link,
+        Reason::MacroUnknown,
+        Reason::CacheUnusable,
+        Reason::ToolFailed,
+        Reason::Editing,
+        Reason::Blind,
+        Reason::Network,
+        Reason::Clock,
+        Reason::ChangedInput,
+        Reason::TooNew,
+        Reason::WroteElsewhere,
+        Reason::Leftovers,
+        Reason::SpecialOutput,
+        Reason::StoreFailed,
+        Reason::RestoreFailed,
+    ];
+
+    /// The reason of this identifier.
+    pub fn of_id(id: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|r| r.explanation().id == id)
+    }
+
     /// Stable identifier and sentence.
     pub fn explanation(&self) -> Explanation {
         let (id, sentence) = match self {
@@ -47,14 +80,18 @@ impl Reason {
             Reason::ArgFile => ("argument-file", "arguments come from a file (@path)"),
             Reason::Stdin => ("stdin", "the source comes from standard input"),
             Reason::Query => ("query", "the tool is only asked about itself"),
-            Reason::NoOutputDir => ("no-output-dir", "there is no --crate-name and --out-dir, so this is no cargo compile"),
+            Reason::NoOutputDir => {
+                ("no-output-dir", "there is no --crate-name and --out-dir, so this is no cargo compile")
+            }
             Reason::OutputFile => ("output-file", "the output is named with -o"),
             Reason::UnknownFlag => ("unknown-flag", "without observation only known flags are cached"),
             Reason::Link => ("link", "without observation the inputs of a link are not known"),
             Reason::MacroUnknown => ("macro", "without observation the reads of procedural macros are not known"),
             Reason::CacheUnusable => ("cache-unusable", "the cache directory can't be used"),
             Reason::ToolFailed => ("tool-failed", "the tool failed, and failures are never stored"),
-            Reason::Editing => ("editing", "the unit is being edited in this target directory; intermediate results are not stored"),
+            Reason::Editing => {
+                ("editing", "the unit is being edited in this target directory; intermediate results are not stored")
+            }
             Reason::Blind => ("blind", "a part of the action could not be observed"),
             Reason::Network => ("network", "the action contacted the network"),
             Reason::Clock => ("clock", "the action read the wall clock"),
@@ -86,5 +123,18 @@ impl Why {
 impl From<Reason> for Why {
     fn from(reason: Reason) -> Why {
         Why { reason, detail: String::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: no two reasons share an identifier, and each is found by its own.
+    #[test]
+    fn identifiers_are_unique() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::of_id(reason.explanation().id), Some(reason));
+        }
     }
 }

@@ -1,1 +1,127 @@
-fn main() {}
+//! `kache-cli`: the commands for people. `kache` executes it beside itself, with the same arguments.
+//!
+//! Here the arguments, the environment and the settings are read, once; a command gets values and writes to the streams
+//! it is given. Knows nothing about what a command does.
+//!
+//! Exit codes: 0 fine, 1 a problem was found or the command failed, 2 wrong usage.
+
+mod completions;
+mod config;
+mod doctor;
+mod explain;
+mod fail;
+mod format;
+mod gc;
+mod history;
+mod purge;
+mod show;
+mod stats;
+mod trial;
+mod view;
+
+use clap::{Parser, Subcommand};
+use fail::{Done, Fail};
+use kache_config::Settings;
+use kache_store::Store;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use view::View;
+
+/// A build cache that caches a compile by what it was seen to read.
+///
+/// Set RUSTC_WRAPPER=kache and build as always. These commands measure, explain and clean.
+#[derive(Parser)]
+#[command(name = "kache", version, propagate_version = true, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kache try .                          what kache would do for this project
+  RUSTC_WRAPPER=kache cargo build      use it
+  kache stats                          what it did
+  kache explain                        why the last build missed
+
+Exit codes: 0 fine, 1 a problem was found or the command failed, 2 wrong usage.";
+
+#[derive(Subcommand)]
+enum Command {
+    Try(trial::Args),
+    Stats(stats::Args),
+    Explain(explain::Args),
+    Show(show::Args),
+    Doctor(doctor::Args),
+    Gc(gc::Args),
+    Purge(purge::Args),
+    Config(config::Args),
+    Completions(completions::Args),
+}
+
+/// What every command may look at: one snapshot of the surroundings.
+pub struct Context {
+    pub env: BTreeMap<String, String>,
+    pub cwd: PathBuf,
+    /// Where this program is; `kache` lies beside it.
+    pub program: PathBuf,
+    pub settings: Settings,
+    pub store: Store,
+}
+
+impl Context {
+    fn here() -> Context {
+        let text = |s: std::ffi::OsString| s.into_string().ok();
+        let env: BTreeMap<_, _> = std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?))).collect();
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let settings = Settings::resolve(&|name| env.get(name).cloned(), &cwd);
+        let store = Store::new(&settings.cache_dir, None);
+        Context { cwd, program: std::env::current_exe().unwrap_or_default(), settings, store, env }
+    }
+
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
+    /// The wrapper beside this program.
+    pub fn wrapper(&self) -> PathBuf {
+        self.program.with_file_name(format!("kache{}", std::env::consts::EXE_SUFFIX))
+    }
+
+    /// Nothing was ever stored where the settings say the cache is.
+    pub fn cache_missing(&self) -> bool {
+        !self.store.root().exists()
+    }
+
+    pub fn cache_dir(&self) -> &Path {
+        &self.settings.cache_dir
+    }
+}
+
+fn run(command: Command, context: &Context, view: &mut View) -> Result<Done, Fail> {
+    match command {
+        Command::Try(args) => trial::run(args, context, view),
+        Command::Stats(args) => stats::run(args, context, view),
+        Command::Explain(args) => explain::run(args, context, view),
+        Command::Show(args) => show::run(args, context, view),
+        Command::Doctor(args) => doctor::run(args, context, view),
+        Command::Gc(args) => gc::run(args, context, view),
+        Command::Purge(args) => purge::run(args, context, view),
+        Command::Config(args) => config::run(args, context, view),
+        Command::Completions(args) => completions::run(args, view),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut view = View::of_process();
+    let done = run(cli.command, &Context::here(), &mut view).and_then(|done| {
+        view.out.flush()?;
+        Ok(done)
+    });
+    ExitCode::from(match done {
+        Ok(done) => done.code(),
+        Err(fail) => fail.tell(&mut view),
+    })
+}

@@ -1,0 +1,26 @@
+//! `kache completions`: completions for a shell, from the same table of commands as the help.
+
+use crate::Cli;
+use crate::fail::{Done, Fail};
+use crate::view::View;
+use clap::CommandFactory;
+use std::io::Write;
+
+/// Print completions for a shell
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  kache completions bash > ~/.local/share/bash-completion/completions/kache
+  kache completions fish > ~/.config/fish/completions/kache.fish
+  kache completions zsh > \"${fpath[1]}/_kache\"")]
+pub struct Args {
+    shell: clap_complete::Shell,
+}
+
+pub fn run(args: Args, view: &mut View) -> Result<Done, Fail> {
+    // In memory first: the generator takes a stream that can't fail.
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "kache", &mut text);
+    view.out.write_all(&text)?;
+    Ok(Done::Fine)
+}

@@ -1,0 +1,98 @@
+//! Where commands write: output, messages, progress. Styles vanish where there is no terminal or `NO_COLOR` is set;
+//! progress appears on a terminal only. Knows nothing about what is written.
+
+use anstyle::{AnsiColor, Style};
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+pub const PLAIN: Style = Style::new();
+pub const STRONG: Style = Style::new().bold();
+pub const FAINT: Style = Style::new().dimmed();
+pub const GOOD: Style = AnsiColor::Green.on_default();
+pub const WARN: Style = AnsiColor::Yellow.on_default();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+
+pub struct View {
+    pub out: Box<dyn Write>,
+    pub err: Box<dyn Write>,
+    /// Someone watches standard error.
+    watched: bool,
+    /// Someone sits at standard input and sees what is asked.
+    pub can_ask: bool,
+    drawn: Option<Instant>,
+}
+
+impl View {
+    pub fn of_process() -> View {
+        let watched = io::stderr().is_terminal();
+        View {
+            out: Box::new(io::BufWriter::new(anstream::stdout())),
+            err: Box::new(anstream::stderr()),
+            watched,
+            can_ask: watched && io::stdin().is_terminal(),
+            drawn: None,
+        }
+    }
+
+    pub fn json(&mut self, value: &impl serde::Serialize) -> Result<(), crate::Fail> {
+        serde_json::to_writer_pretty(&mut self.out, value)?;
+        writeln!(self.out)?;
+        Ok(())
+    }
+
+    /// Replaces the line of progress; at most ten times a second.
+    pub fn progress(&mut self, text: impl FnOnce() -> String) {
+        if !self.watched || self.drawn.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        let _ = write!(self.err, "\r\x1b[K{FAINT}{}{FAINT:#}", text());
+        let _ = self.err.flush();
+    }
+
+    /// Takes the line of progress away.
+    pub fn progress_done(&mut self) {
+        if self.drawn.take().is_some() {
+            let _ = write!(self.err, "\r\x1b[K");
+            let _ = self.err.flush();
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    /// A stream that can be read back.
+    #[derive(Clone, Default)]
+    pub struct Paper(Rc<RefCell<Vec<u8>>>);
+
+    impl Paper {
+        pub fn text(&self) -> String {
+            String::from_utf8_lossy(&anstream::adapter::strip_bytes(&self.0.borrow()).into_vec()).into_owned()
+        }
+    }
+
+    impl Write for Paper {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(data)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    pub fn view() -> (View, Paper) {
+        let paper = Paper::default();
+        let view = View {
+            out: Box::new(paper.clone()),
+            err: Box::new(io::sink()),
+            watched: false,
+            can_ask: false,
+            drawn: None,
+        };
+        (view, paper)
+    }
+}
