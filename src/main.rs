@@ -1,5 +1,7 @@
 //! The hot binary: decides its role once, from its arguments, and hands over. Everything for people lives in `kache-cli`.
 
+#![no_main] // Rust's own start-up (signal stack, reading /proc/self/maps) costs as much as looking up a unit.
+
 use kache_config::Settings;
 use kache_engine::Invocation;
 use std::ffi::OsString;
@@ -25,7 +27,9 @@ fn role(args: &[OsString]) -> Role<'_> {
     }
 }
 
-fn main() {
+/// The C entry point; arguments are read through `std::env`.
+#[unsafe(no_mangle)]
+extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
     let invocation = Invocation::snapshot();
     match role(&invocation.args) {
         Role::Compiler(args) => kache_engine::compile(&invocation, &settings(&invocation), args),

@@ -52,6 +52,10 @@ struct Ending {
 pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
     let session = Session::new(invocation, settings);
     let plain = Plain { program: PathBuf::from(&args[0]), argv0: args[0].clone(), args: args[1..].to_vec() };
+    if invocation.var(kache_observe::ENV_TRACE).is_some() {
+        // A part of an action that is being observed.
+        session.replace(&plain.program, &plain.argv0, &plain.args, &[]);
+    }
     let described = session.allowed().and_then(|()| adapter::rustc::action(invocation, args, settings));
     session.serve(described, plain)
 }
@@ -121,6 +125,7 @@ impl<'a> Session<'a> {
                 let limit = Duration::from_secs(self.settings.lock_seconds);
                 let lock = self.store.lock_action(&flight, limit).ok().flatten();
                 // Its holder has published by now, if there was anything to publish.
+                world.look_again();
                 if let Some(ending) = self.look_up(&action, &world, &weak) {
                     self.finish(&action, Outcome::Dup, ending);
                 }

@@ -48,6 +48,7 @@ impl Session<'_> {
                 self.become_tool(action)
             }
         };
+        world.look_again();
         let mut ending = Ending { tool_ms: ran.tool_ms, weak: Some(*weak), ..Ending::default() };
         let recorded = if status.success() { self.record(action, world, weak, &ran) } else { Err(Reason::ToolFailed.into()) };
         drop(lock);
@@ -66,6 +67,8 @@ impl Session<'_> {
         let observer = if self.settings.observe { self.observer().ok() } else { None };
         let mut env = self.invocation.env.clone();
         let extra = action.extra_env.iter().chain(observer.iter().flat_map(|o| &o.env));
+        // What a script compiles is part of its own action: it is observed, not cached once more.
+        env.retain(|(name, _)| action.kind != Kind::BuildScript || name != "RUSTC_WRAPPER");
         for (name, value) in extra {
             env.retain(|(n, _)| n != name);
             env.push((name.clone(), value.clone()));

@@ -4,7 +4,8 @@ use crate::invocation::Invocation;
 use kache_key::{Digest, Form, Framed, Input, Root, Roots, State};
 use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,11 @@ pub struct World<'a> {
     /// A stamp older than the clock by this is settled: a later write would get another one.
     pub margin_ms: u32,
     clock: OnceCell<Option<Stamp>>,
+    /// Canonical forms of directories.
+    directories: RefCell<HashMap<PathBuf, PathBuf>>,
+    /// What `lstat` said, or its error number.
+    seen: RefCell<HashMap<PathBuf, Result<Meta, Option<i32>>>>,
+    near: RefCell<kache_os::Near>,
 }
 
 /// Variables that say nothing about what a program does, for programs that read the whole environment. Each with its reason.
@@ -82,7 +88,24 @@ pub fn is_noise(name: &[u8]) -> bool {
 
 impl<'a> World<'a> {
     pub fn new(invocation: &'a Invocation, roots: &'a Roots, memo: &'a Memo, messages: &'a [u8], margin_ms: u32) -> Self {
-        World { invocation, roots, memo, messages, margin_ms, clock: OnceCell::new() }
+        World {
+            invocation,
+            roots,
+            memo,
+            messages,
+            margin_ms,
+            clock: OnceCell::new(),
+            directories: RefCell::default(),
+            seen: RefCell::default(),
+            near: RefCell::default(),
+        }
+    }
+
+    /// Forgets what was seen: the tool has run since.
+    pub fn look_again(&self) {
+        self.seen.borrow_mut().clear();
+        self.directories.borrow_mut().clear();
+        *self.near.borrow_mut() = kache_os::Near::default();
     }
 
     /// The place of a stored path in this build; `None` when it names a root this action does not have.
@@ -94,7 +117,7 @@ impl<'a> World<'a> {
         match input {
             Input::Path(p) => self.at_place(p, |path| self.followed(path)),
             Input::Link(p) => self.at_place(p, |path| {
-                let meta = kache_os::lstat(path)?;
+                let meta = self.look(path)?;
                 if meta.kind != FileKind::Symlink {
                     return self.of_meta(path, &meta);
                 }
@@ -102,9 +125,9 @@ impl<'a> World<'a> {
                 Ok(State::Text(self.roots.encode_path(bytes(&target))))
             }),
             Input::List(p) => self.at_place(p, |path| self.listing(path)),
-            Input::Resolve(p) => self.at_place(p, |path| {
-                Ok(State::Text(self.roots.encode_path(bytes(&std::fs::canonicalize(path)?))))
-            }),
+            Input::Resolve(p) => {
+                self.at_place(p, |path| Ok(State::Text(self.roots.encode_path(bytes(&self.canonical(path)?)))))
+            }
             Input::Search { name, dirs } => self.search(name, dirs),
             Input::Env(name) | Input::EnvPlace(name) => match self.invocation.value(name) {
                 None => State::Absent,
@@ -132,8 +155,41 @@ impl<'a> World<'a> {
         })
     }
 
+    /// The canonical form, with each directory resolved once: rustc asks for that of every file it reads.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return std::fs::canonicalize(path) };
+        let known = self.directories.borrow().get(parent).cloned();
+        let parent = match known {
+            Some(known) => known,
+            None => {
+                let real = std::fs::canonicalize(parent)?;
+                self.directories.borrow_mut().insert(parent.to_path_buf(), real.clone());
+                real
+            }
+        };
+        match self.look(path)?.kind {
+            FileKind::Symlink => std::fs::canonicalize(path),
+            _ => Ok(parent.join(name)),
+        }
+    }
+
+    /// `lstat`, once for each path, and through its directory when that is the one of the path before: a path set is
+    /// sorted, and its paths are deep.
+    fn look(&self, path: &Path) -> io::Result<Meta> {
+        if let Some(known) = self.seen.borrow().get(path) {
+            return known.map_err(|errno| errno.map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error));
+        }
+        let looked = self.near.borrow_mut().lstat(path);
+        let kept = looked.as_ref().map(|m| *m).map_err(io::Error::raw_os_error);
+        self.seen.borrow_mut().insert(path.to_path_buf(), kept);
+        looked
+    }
+
     fn followed(&self, path: &Path) -> io::Result<State> {
-        self.of_meta(path, &kache_os::stat(path)?)
+        match self.look(path)? {
+            link if link.kind == FileKind::Symlink => self.of_meta(path, &kache_os::stat(path)?),
+            meta => self.of_meta(path, &meta),
+        }
     }
 
     fn of_meta(&self, path: &Path, meta: &Meta) -> io::Result<State> {

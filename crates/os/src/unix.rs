@@ -65,6 +65,32 @@ pub fn lstat(path: &Path) -> io::Result<Meta> {
     Ok(meta_of(&rfs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, STATX)?))
 }
 
+/// Looks at many paths, most of them in the directory of the one before: that directory is walked to once.
+#[derive(Default)]
+pub struct Near {
+    parent: PathBuf,
+    /// Opened at the second path in a row.
+    dir: Option<OwnedFd>,
+}
+
+impl Near {
+    pub fn lstat(&mut self, path: &Path) -> io::Result<Meta> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return lstat(path) };
+        if parent != self.parent {
+            self.parent = parent.to_path_buf();
+            self.dir = None;
+            return lstat(path);
+        }
+        if self.dir.is_none() {
+            self.dir = Some(rfs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
+        }
+        match &self.dir {
+            Some(dir) => Ok(meta_of(&rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, STATX)?)),
+            None => lstat(path),
+        }
+    }
+}
+
 pub fn fstat(file: &impl AsFd) -> io::Result<Meta> {
     Ok(meta_of(&rfs::statx(file, "", AtFlags::EMPTY_PATH, STATX)?))
 }

@@ -143,6 +143,8 @@ impl Store {
         let temp = self.beside(dest);
         let done = write(&temp).and_then(|()| {
             self.step();
+            // Replacing a file by rename makes ext4 write the new one out at once (auto_da_alloc).
+            let _ = std::fs::remove_file(dest);
             std::fs::rename(&temp, dest)
         });
         if done.is_err() {
