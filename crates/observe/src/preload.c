@@ -1822,6 +1822,7 @@ static struct trace *map_trace(const char *path)
     RAW(SYS_close, fd); /* the host may do with its descriptors what it likes */
     if (at < 0 && at > -4096)
         return NULL;
+    RAW(SYS_madvise, at, size, MADV_DONTDUMP);
     struct trace *t = (struct trace *)at;
     return t->magic == MAGIC && t->version == VERSION && t->capacity == (uint64_t)size ? t : NULL;
 }
