@@ -40,8 +40,9 @@ impl<'s> Unit<'s> {
         self.tree.rustc(UNIT).args("--out-dir target/debug/deps").arg(map)
     }
 
+    /// Without what a killed process could not clean up: a file that was not yet renamed to its name.
     fn outputs(&self) -> Snapshot {
-        self.tree.snapshot()
+        self.tree.snapshot().only(|p| !p.file_name().unwrap().to_string_lossy().starts_with(".kache-"))
     }
 
     /// The compiler's outputs and streams, whatever happened before.

@@ -155,9 +155,9 @@ fn linked_libraries_stay_fresh_for_cargo() {
     }
     trees[1].cargo("clean -p part").run().ok();
     trees[1].cargo("build").run().ok().all_hit();
-    trees[2].edit("part/src/lib.rs", "1", "2");
+    trees[2].edit("part/src/lib.rs", "{ 1 }", "{ 2 }");
     trees[2].cargo("build").run().ok();
-    trees[2].edit("part/src/lib.rs", "2", "1");
+    trees[2].edit("part/src/lib.rs", "{ 2 }", "{ 1 }");
     trees[2].cargo("build").run().ok().all_hit();
     for tree in &trees {
         tree.assert_fresh("build");

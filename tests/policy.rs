@@ -44,7 +44,9 @@ fn excluded_by_each_layer() {
     std::fs::write(space.path("user.toml"), "[cache]\nexclude = [\"app\"]\n").unwrap();
     assert_eq!(outcomes(rebuilt(&tree, |r| r)), expect("passthrough", "hit"));
     tree.write(".kache.toml", "[cache]\nexclude = [\"pa*\"]\n");
-    assert_eq!(outcomes(rebuilt(&tree, |r| r)), expect("hit", "passthrough"));
+    // What was excluded is compiled as without kache, so what depends on it may be another action; but not excluded.
+    let (app, part) = outcomes(rebuilt(&tree, |r| r));
+    assert!(app != "passthrough" && part == "passthrough", "{app} {part}");
     assert_eq!(outcomes(rebuilt(&tree, |r| r.env("KACHE_EXCLUDE", "app,nothing"))), expect("passthrough", "hit"));
     let out = rebuilt(&tree, |r| r.env("KACHE_EXCLUDE", "*"));
     out.check(out.event("app").reason() != "", "a passthrough has a reason");

@@ -529,9 +529,9 @@ impl Outcome {
         self
     }
 
-    /// Everything but queries: compilations and build-script runs.
+    /// Everything but questions to the compiler: compilations and build-script runs.
     pub fn actions(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().filter(|e| e.action() != "query")
+        self.events.iter().filter(|e| e.action() != "query" && e.reason() != "query")
     }
 
     pub fn event(&self, name: &str) -> &Event {
