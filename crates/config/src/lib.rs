@@ -259,7 +259,7 @@ pub fn size(v: &str) -> Result<u64, String> {
 /// Bytes in the largest unit that says them exactly.
 fn shown_size(bytes: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let exact = units.iter().find(|(_, shift)| bytes != 0 && bytes % (1 << shift) == 0);
+    let exact = units.iter().find(|(_, shift)| bytes != 0 && bytes.is_multiple_of(1 << shift));
     exact.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
 }
 

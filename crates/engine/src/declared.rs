@@ -58,7 +58,7 @@ pub fn check_externs(action: &Action, memo: &Memo) -> Result<(), Why> {
 /// The path set of a finished compile.
 pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Settings) -> Result<PathSet, Why> {
     let info = sources::dep_info(action).ok_or(Why::new(Reason::Blind, "there is no dep-info"))?;
-    let portable = sources::portable_variables(action, settings);
+    let portable = sources::portable_variables(action, settings, world);
     let mut inputs = BTreeSet::new();
     let mut siblings: Vec<PathBuf> = info.files.iter().filter_map(|f| sources::module_siblings(f)).collect();
     siblings.retain(|s| !info.files.contains(s));

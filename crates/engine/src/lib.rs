@@ -20,7 +20,7 @@ pub use invocation::Invocation;
 pub use reason::{Reason, Why};
 
 use action::Action;
-use kache_config::Settings;
+use kache_config::{LogLevel, Settings};
 use kache_key::{Digest, Recipe};
 use kache_os::bytes;
 use kache_store::{Event, Memo, Outcome, Store};
@@ -85,6 +85,9 @@ impl<'a> Session<'a> {
     }
 
     fn allowed(&self) -> Result<(), Why> {
+        for warning in &self.settings.warnings {
+            self.warn_once(warning);
+        }
         if self.settings.disabled { Err(Reason::Disabled.into()) } else { Ok(()) }
     }
 
@@ -204,7 +207,7 @@ impl<'a> Session<'a> {
     fn unshare_outputs(&self, action: &Action) {
         let action::Outputs::Written(expected) = &action.outputs else { return };
         for file in expected.iter().chain(action.script.as_ref().map(|s| &s.real)) {
-            if kache_os::lstat(file).is_ok_and(|m| m.is_file() && (m.mtime == kache_store::SEAL || m.links > 1)) {
+            if kache_os::lstat(file).is_ok_and(|m| m.is_file() && m.mtime == kache_store::SEAL) {
                 let _ = std::fs::remove_file(file);
             }
         }
@@ -222,6 +225,9 @@ impl<'a> Session<'a> {
 
     fn append(&self, kind: &str, name: &str, unit: &str, build_dir: Option<String>, outcome: Outcome, ending: &Ending) {
         let why = ending.why.as_ref();
+        self.note(if outcome == Outcome::Error { LogLevel::Warn } else { LogLevel::Info }, &|| {
+            format!("{outcome:?} {kind} {unit} {}", why.map_or(String::new(), |w| format!("{}: {}", w.reason.explanation().sentence, w.detail)))
+        });
         let restored = &ending.restored;
         self.store.append_event(&Event {
             v: kache_store::event::VERSION,
@@ -245,13 +251,28 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// One line on standard error at most, once per build: marked by a file that lives as long as cargo, our parent.
-    pub fn warn_once(&self, text: &str) {
-        let parent = kache_os::parent_process_id();
-        let mark = std::env::temp_dir().join(format!("kache-warned-{parent}-{}", &Digest::of(text.as_bytes()).hex()[..8]));
-        if kache_os::create_new(&mark, 0o600).is_ok() {
+    /// One line on standard error, once per build: the first process that can make a mark named after cargo, our parent,
+    /// says it.
+    fn warn_once(&self, text: &str) {
+        let name = format!("kache-warned-{}-{}", kache_os::parent_process_id(), &Digest::of(text.as_bytes()).hex()[..8]);
+        let temp = self.invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
+        let said_before = |dir: &Path| match kache_os::create_new(&dir.join(&name), 0o600) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Some(true),
+            made => made.ok().map(|_| false),
+        };
+        if said_before(&self.store.temp_dir()).or_else(|| said_before(temp)) != Some(true) {
             let _ = kache_os::write_stream(kache_os::Stream::Err, format!("kache: warning: {text}\n").as_bytes());
         }
+    }
+
+    /// A line for the log file, where the settings ask for one.
+    fn note(&self, level: LogLevel, line: &dyn Fn() -> String) {
+        if self.settings.log < level {
+            return;
+        }
+        let file = self.settings.log_file.clone().unwrap_or_else(|| self.settings.cache_dir.join("kache.log"));
+        let line = format!("{} [{}] {}\n", Event::now_ms(), kache_os::process_id(), line());
+        let _ = kache_os::open_append(&file).and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes()));
     }
 }
 

@@ -55,6 +55,9 @@ const ENV_NOISE: &[(&str, &str)] = &[
     ("RUSTUP_*", "which toolchain is meant; the one that ran is an input"),
 ];
 
+const ENOENT: u16 = 2;
+const ENOTDIR: u16 = 20;
+
 fn noisy_path(path: &[u8]) -> bool {
     NOISE.iter().any(|(start, _)| path.starts_with(start.as_bytes()))
 }
@@ -137,7 +140,7 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
 /// The PATH of a search that did not go by the action's own.
 fn search_path(trace: &Trace, index: usize) -> Option<&[u8]> {
     let record = &trace.records[index];
-    if record.flags & flag::OTHER_PATH == 0 || !matches!(record.kind, Touch::Exec | Touch::Spawn) {
+    if record.flags & flag::OTHER_PATH == 0 || !matches!(record.kind, Touch::Exec | Touch::Spawn | Touch::ExecFail) {
         return None;
     }
     let later = trace.records[index + 1..].iter();
@@ -259,7 +262,13 @@ impl Reading<'_> {
                 let dirs = self.search_dirs(search_path);
                 self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
             }
-            Touch::Getenv | Touch::Clock | Touch::Net | Touch::ExecFail | Touch::SearchPath | Touch::Fork => {}
+            // A search that found nothing.
+            Touch::ExecFail if r.a.is_empty() => {
+                let dirs = self.search_dirs(search_path);
+                self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
+            }
+            Touch::ExecFail => self.look(&r.a, !matches!(r.err, ENOENT | ENOTDIR), Input::Path(stored)),
+            Touch::Getenv | Touch::Clock | Touch::Net | Touch::SearchPath | Touch::Fork => {}
         }
     }
 

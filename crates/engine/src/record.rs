@@ -30,7 +30,7 @@ impl Session<'_> {
         let (set, written, macro_free) = match &ran.trace {
             Some(trace) => {
                 let trace = trace.read().map_err(|blind| Why::new(Reason::Blind, blind))?;
-                let portable = sources::portable_variables(action, self.settings);
+                let portable = sources::portable_variables(action, self.settings, world);
                 let seen = observed::read(action, world, &trace, ran.started, &portable)?;
                 (seen.path_set, seen.written, seen.macro_free)
             }

@@ -3,6 +3,7 @@
 use crate::action::{Action, Outputs};
 use crate::world::World;
 use crate::{Ending, Session};
+use kache_config::LogLevel;
 use kache_key::{Digest, Form};
 use kache_os::{Method, Stream};
 use kache_store::{Data, Entry, OutputKind, Placed, Remembered};
@@ -42,7 +43,10 @@ impl Session<'_> {
     pub(crate) fn look_up(&self, action: &Action, world: &World, weak: &Digest) -> Option<Ending> {
         for set in self.store.path_sets(weak) {
             let strong = set.strong(weak, &mut |input| world.state(input));
-            let Some(entry) = self.store.entry(&strong) else { continue };
+            let Some(entry) = self.store.entry(&strong) else {
+                self.note(LogLevel::Debug, &|| format!("{}: no entry {strong:?} for a path set of {}", action.unit, set.inputs.len()));
+                continue;
+            };
             let entry = match self.trusted(&strong, entry) {
                 Some(entry) => entry,
                 None => continue,

@@ -64,7 +64,11 @@ impl Session<'_> {
     }
 
     fn run(&self, action: &Action) -> std::io::Result<(ExitStatus, Ran)> {
-        let observer = if self.settings.observe { self.observer().ok() } else { None };
+        let observer = if self.settings.observe { self.observer() } else { Err(std::io::ErrorKind::Unsupported.into()) };
+        if let (Err(error), true) = (&observer, self.settings.observe) {
+            self.warn_once(&format!("nothing is stored: {error}"));
+        }
+        let observer = observer.ok();
         let mut env = self.invocation.env.clone();
         let extra = action.extra_env.iter().chain(observer.iter().flat_map(|o| &o.env));
         // What a script compiles is part of its own action: it is observed, not cached once more.

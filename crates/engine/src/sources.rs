@@ -1,7 +1,9 @@
 //! What Rust sources and dep-info files say: files read, variables read, and how `OUT_DIR` is used.
 
 use crate::action::{Action, Kind};
+use crate::world::World;
 use kache_config::Settings;
+use kache_key::Form;
 use kache_os::{bytes, path};
 use std::path::PathBuf;
 
@@ -58,17 +60,21 @@ fn split_escaped(text: &[u8]) -> Vec<Vec<u8>> {
     words
 }
 
-/// Variables whose roots do not bind this action: those the settings name, and `OUT_DIR` where the sources use it only to
-/// include files, whose content is an input by itself.
-pub fn portable_variables(action: &Action, settings: &Settings) -> Vec<String> {
+/// Variables whose roots do not bind this action: those the settings name, and those that the sources use only to include
+/// files (`OUT_DIR`, and what build scripts set to places in it), whose content is an input by itself.
+pub fn portable_variables(action: &Action, settings: &Settings, world: &World) -> Vec<String> {
     let mut names = settings.path_only_env_vars.clone();
     if !matches!(action.kind, Kind::Rustc | Kind::Clippy) {
         return names;
     }
     let Some(info) = dep_info(action) else { return names };
-    if info.variables.iter().any(|v| v == b"OUT_DIR") && only_includes(&info) {
-        names.push("OUT_DIR".into());
-    }
+    let checkout = world.roots.of_checkout();
+    let places = info.variables.iter().filter(|v| {
+        let value = world.invocation.value(v).unwrap_or_default();
+        checkout.encode(value, Form::Plain) != value
+    });
+    let included = places.filter(|v| only_includes(&info, v));
+    names.extend(included.map(|v| String::from_utf8_lossy(v).into_owned()));
     // clippy-driver looks for clippy.toml from there upward; what it finds, and what not, is observed.
     if action.kind == Kind::Clippy && !info.variables.iter().any(|v| v == b"CARGO_MANIFEST_DIR") {
         names.push("CARGO_MANIFEST_DIR".into());
@@ -76,11 +82,13 @@ pub fn portable_variables(action: &Action, settings: &Settings) -> Vec<String> {
     names
 }
 
-fn only_includes(info: &DepInfo) -> bool {
+/// Whether all that the sources do with a variable is to include the file it names.
+fn only_includes(info: &DepInfo, variable: &[u8]) -> bool {
+    let quoted = [b"\"", variable, b"\""].concat();
     let mut uses = 0;
     for file in &info.files {
         let Ok(text) = kache_os::read_bounded(file, LIMIT) else { return false };
-        for at in memchr::memmem::find_iter(&text, b"OUT_DIR") {
+        for at in memchr::memmem::find_iter(&text, &quoted) {
             let line_start = memchr::memrchr(b'\n', &text[..at]).map_or(0, |n| n + 1);
             if text[line_start..at].trim_ascii_start().starts_with(b"//") {
                 continue;
@@ -94,18 +102,20 @@ fn only_includes(info: &DepInfo) -> bool {
     uses > 0
 }
 
-/// Whether the text before `OUT_DIR` ends in `include!(concat!(env!("` or a sibling of it.
+/// Whether the text ends in `include!(env!(` or `include!(concat!(env!(`, or a sibling of them.
 fn is_include(before: &[u8]) -> bool {
-    let tokens: [&[u8]; 6] = [b"\"", b"(", b"env!", b"(", b"concat!", b"("];
-    let mut rest = before;
-    for token in tokens {
-        rest = match rest.trim_ascii_end().strip_suffix(token) {
-            Some(shorter) => shorter,
-            None => return false,
-        };
-    }
-    let rest = rest.trim_ascii_end();
-    [&b"include!"[..], b"include_str!", b"include_bytes!"].iter().any(|m| rest.ends_with(m))
+    let strip = |text: &[u8], tokens: &[&[u8]]| {
+        tokens.iter().try_fold(text.len(), |end, token| {
+            let shorter = text[..end].trim_ascii_end().strip_suffix(*token)?;
+            Some(shorter.len())
+        })
+    };
+    let direct: [&[u8]; 3] = [b"(", b"env!", b"("];
+    let joined: [&[u8]; 5] = [b"(", b"env!", b"(", b"concat!", b"("];
+    [&joined[..], &direct].iter().filter_map(|tokens| strip(before, tokens)).any(|end| {
+        let rest = before[..end].trim_ascii_end();
+        [&b"include!"[..], b"include_str!", b"include_bytes!"].iter().any(|m| rest.ends_with(m))
+    })
 }
 
 /// The files that would make rustc see another module, or an error, beside one that it read: `x.rs` and `x/mod.rs`.
@@ -134,9 +144,11 @@ mod tests {
     /// Guards: only uses that include a file are exempt from binding.
     #[test]
     fn recognizes_includes() {
-        assert!(is_include(b"include!(concat!(env!(\""));
-        assert!(is_include(b"include_bytes ! ( concat!(\n env!( \"") || !is_include(b"x"));
-        assert!(!is_include(b"let d = env!(\""));
-        assert!(!is_include(b"concat!(env!(\""));
+        assert!(is_include(b"include!(concat!(env!("));
+        assert!(is_include(b"x = include_bytes! ( concat! (\n env! ("));
+        assert!(is_include(b"include_str!(env!("));
+        assert!(!is_include(b"let d = env!("));
+        assert!(!is_include(b"concat!(env!("));
+        assert!(!is_include(b"f(env!("));
     }
 }

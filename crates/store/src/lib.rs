@@ -87,10 +87,15 @@ impl Store {
         Memo::open(&self.root.join("memo"))
     }
 
+    /// Where unfinished files are.
+    pub fn temp_dir(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
     /// A name below `tmp/` that no other process uses.
     fn temp(&self) -> PathBuf {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        self.root.join("tmp").join(format!("{}-{serial}", kache_os::process_id()))
+        self.temp_dir().join(format!("{}-{serial}", kache_os::process_id()))
     }
 
     /// Dies here when fault injection asks for it (debug builds only). Called between any two steps whose order matters.

@@ -293,7 +293,7 @@ pub fn action(
     }
     // Cargo runs rustc for workspace members in the workspace root, with relative paths; for others in the package's
     // directory, with absolute ones.
-    let member = p.source.as_deref().is_some_and(|s| s.is_relative() && !from_stdin);
+    let member = query || p.source.as_deref().is_some_and(Path::is_relative);
     if member {
         roots.add(Root::Workspace, bytes(&invocation.cwd));
     }
