@@ -344,6 +344,8 @@ fn twenty_builds_of_one_crate_at_once() {
     let start = |i: u32| {
         let out = tree.path.join(format!("target-{i}/debug/deps"));
         fs::create_dir_all(&out).unwrap();
+        // cargo's mark on a target directory.
+        tree.write(&format!("target-{i}/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n");
         let run = tree.rustc(UNIT).arg("--out-dir").arg(&out).arg(&map);
         (out, run)
     };

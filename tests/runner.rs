@@ -2,6 +2,7 @@
 
 mod common;
 
+mod cli;
 mod edit_loop;
 mod faults;
 mod fidelity;

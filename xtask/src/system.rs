@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 pub type Done<T = ()> = Result<T, String>;
 
@@ -12,9 +14,14 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the project").to_owned()
 }
 
-/// Where cargo puts what it builds of this project.
-pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+/// Builds the release programs of this project and says where cargo put `kache`; `kache-cli` lies beside it.
+pub fn release_build() -> Done<PathBuf> {
+    let line = ["build", "--release", "--package", "kache", "--bins", "--message-format=json-render-diagnostics"];
+    let mut command = Command::new(cargo());
+    let told = output(command.args(line).current_dir(root()).stderr(Stdio::inherit()))?;
+    let messages = told.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    let programs = messages.filter_map(|m| Some(PathBuf::from(m["executable"].as_str()?)));
+    programs.into_iter().find(|p| p.ends_with("kache")).ok_or_else(|| "cargo built no kache".into())
 }
 
 /// A command of this project, in its root, told on standard error before it runs.

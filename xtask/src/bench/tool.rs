@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::system::{Done, about, cargo, find_on_path, output, root, run, target_dir};
+use crate::system::{Done, about, cargo, find_on_path, output, release_build, root};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -47,19 +47,13 @@ fn tool(asked: &str, work: &Path) -> Done<Tool> {
     let (kind, program) = match (name, &given) {
         ("none", None) => (Kind::None, PathBuf::new()),
         ("floor", None) => (Kind::Floor, floor(work)?),
-        ("kache", None) => (Kind::Ours, ours()?),
+        ("kache", None) => (Kind::Ours, release_build()?),
         ("sccache", _) => (Kind::Sccache, found()?),
         ("mbx", _) => (Kind::Mbx, found()?),
         (_, Some(path)) => (Kind::Wrapper, path.clone()),
         _ => return Err(format!("no tool {name:?}: give NAME=PATH")),
     };
     Ok(Tool { name: name.into(), kind, program })
-}
-
-/// The release build of this project.
-pub fn ours() -> Done<PathBuf> {
-    run(cargo(), &["build", "--release", "--quiet", "--package", "kache", "--bins"])?;
-    Ok(target_dir().join("release/kache"))
 }
 
 fn floor(work: &Path) -> Done<PathBuf> {

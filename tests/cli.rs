@@ -1,0 +1,255 @@
+//! The commands for people: what they say of a good, an empty and a damaged cache, and where nobody watches.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::*;
+
+const COMMANDS: [&str; 9] = ["try", "stats", "explain", "show", "doctor", "gc", "purge", "config", "completions"];
+
+fn project<'s>(space: &'s Space, at: &str) -> Tree<'s> {
+    let tree = space.tree(at);
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree
+}
+
+fn built<'s>(tree: &Tree<'s>) -> Outcome {
+    let out = tree.cargo("build").run();
+    out.ok();
+    out
+}
+
+#[track_caller]
+fn says(out: &Outcome, words: &[&str]) {
+    let all = format!("{}{}", out.stdout, out.stderr);
+    for word in words {
+        out.check(all.contains(word), &format!("the command must say {word:?}"));
+    }
+}
+
+#[track_caller]
+fn exits(out: &Outcome, code: i32) {
+    out.check(out.status.code() == Some(code), &format!("the exit code must be {code}"));
+}
+
+/// The output as JSON; it always has a version.
+#[track_caller]
+fn json(out: &Outcome) -> Value {
+    let value: Value = serde_json::from_str(&out.stdout).unwrap_or(Value::Null);
+    out.check(value["version"] == 1, "the output must be JSON of version 1");
+    value
+}
+
+#[test]
+fn help_has_examples() {
+    let space = Space::new();
+    for command in COMMANDS {
+        let out = space.cli(command).arg("--help").run();
+        says(out.ok(), &["Usage: kache", "Examples:\n  "]);
+    }
+    says(space.cli("--help").run().ok(), &COMMANDS);
+    says(space.cli("--version").run().ok(), &["kache "]);
+    // The hot binary hands commands over.
+    says(space.command(kache(), &space.path("")).args("gc --help").run().ok(), &["--max-size"]);
+    says(space.cli("completions bash").run().ok(), &["kache", "explain"]);
+    for wrong in ["frobnicate", "stats --since soon", "gc --max-size much", "gc --max-age 1", "show xyz", "try --runs 0"] {
+        exits(&space.cli(wrong).run(), 2);
+    }
+}
+
+/// Guards: a cache that is not there is said so, and not made by looking.
+#[test]
+fn no_cache() {
+    let space = Space::new();
+    says(space.cli("stats").run().ok(), &["empty"]);
+    says(space.cli("explain").run().ok(), &["nothing to explain"]);
+    says(space.cli("gc").run().ok(), &["empty"]);
+    says(space.cli("gc --auto").run().ok(), &[]);
+    says(space.cli("purge").run().ok(), &["nothing to remove"]);
+    says(space.cli("config").run().ok(), &["cache.max_size", "50GiB", "KACHE_MAX_SIZE"]);
+    for command in ["stats --json", "explain --json", "gc --json", "config --json"] {
+        json(space.cli(command).run().ok());
+    }
+    let out = space.cli("explain serde").run();
+    exits(&out, 1);
+    says(&out, &["nothing called \"serde\""]);
+    exits(&space.cli("show 123456").run(), 1);
+    let out = space.cli("doctor --verify").env("RUSTC_WRAPPER", kache()).run();
+    says(out.ok(), &["not there yet", "all whole", "No problem found"]);
+    assert!(!space.cache().exists());
+}
+
+#[test]
+fn after_builds() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    drop(built(&tree));
+    tree.clean();
+    built(&tree).all_hit();
+
+    let stats = json(space.cli("stats --json").run().ok());
+    assert_eq!((&stats["total"]["miss"], &stats["total"]["hit"]), (&2.into(), &2.into()), "{stats}");
+    assert_eq!(stats["hit_ratio"], 0.5);
+    assert_eq!(stats["store"]["entries"], 2);
+    says(space.cli("stats --since all").run().ok(), &["rustc", "50.0 %", "2 entries"]);
+    says(space.cli("explain").run().ok(), &["2 units, 0 not restored"]);
+
+    let listed = json(space.cli("explain app --json").run().ok());
+    assert_eq!(listed["explanation"]["cause"], "first", "{listed}");
+    let key = built_key(&space, "app");
+    let shown = json(space.cli("show").arg(&key[..12]).arg("--json").run().ok());
+    assert_eq!(shown["key"], key.as_str());
+    says(space.cli("show").arg(&key).run().ok(), &["<workspace>/src/main.rs", "key field"]);
+
+    says(space.cli("gc --max-size 0 --dry-run").run().ok(), &["Would evict 2 of 2 entries"]);
+    says(space.cli("gc --max-age 7d").run().ok(), &["Evicted 0 of 2 entries"]);
+    says(space.cli("purge -y").run().ok(), &["Removed 2 entries"]);
+    says(space.cli("stats").run().ok(), &["empty"]);
+    drop(built(&tree));
+}
+
+fn built_key(space: &Space, name: &str) -> String {
+    let dir = space.cache().join("v1/events");
+    let log: String = files_below(&dir).iter().map(|f| fs::read_to_string(f).expect("event log")).collect();
+    let events = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("event"));
+    let mut keys = events.filter(|e| e["name"] == name).filter_map(|e| Some(e["key"].as_str()?.to_owned()));
+    keys.next().expect("a key")
+}
+
+/// Guards: the change is named with both values, and a dependent's miss leads to the unit that changed.
+#[test]
+fn the_change_behind_a_miss_is_named() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    drop(built(&tree));
+    tree.write("part/src/lib.rs", "pub fn tell() -> u32 { 2 }\n");
+    drop(built(&tree));
+    says(space.cli("explain").run().ok(), &["file <workspace>/part/src/lib.rs", "before", "now", "1 dependent", "app"]);
+    let why = json(space.cli("explain app --json").run().ok());
+    let because = &why["explanation"]["because_of"];
+    assert_eq!(because["change"]["what"], "file <workspace>/part/src/lib.rs", "{why}");
+    let out = tree.cargo("build").env("RUSTFLAGS", "-Cdebuginfo=0").run();
+    out.ok();
+    says(space.cli("why-miss part").run().ok(), &["-Cdebuginfo=0"]);
+    drop(space.cli("purge -y").run());
+}
+
+/// Guards: lost and mangled files are survived by every command, found by `doctor --verify`, and gone after it.
+#[test]
+fn damaged_cache() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    drop(built(&tree));
+    let files = |kind: &str| files_below(&space.cache().join("v1").join(kind));
+    for (n, file) in files("blobs").into_iter().chain(files("entries")).chain(files("inputs")).enumerate() {
+        remove(&file);
+        fs::write(&file, if n % 2 == 0 { "" } else { "not what it was" }).expect("damage");
+    }
+    for log in files("events") {
+        let mut lines = fs::read(&log).expect("log");
+        lines.extend(b"{\"v\":1,\"torn\n\xff\xfe\n{\"v\":99}\n");
+        fs::write(&log, lines).expect("damage");
+    }
+    for command in ["stats", "explain", "explain app", "gc --dry-run"] {
+        space.cli(command).run().ok();
+    }
+    exits(&space.cli("show").arg(&built_key_of_good_line(&space)).run(), 1);
+    let out = space.cli("doctor --verify --json").env("RUSTC_WRAPPER", kache()).run();
+    exits(&out, 1);
+    json(&out);
+    let out = space.cli("doctor --verify").env("RUSTC_WRAPPER", kache()).run();
+    says(out.ok(), &["all whole"]);
+    tree.clean();
+    drop(built(&tree));
+
+    // The cache directory is something else altogether.
+    let file = space.path("file");
+    fs::write(&file, "").expect("file");
+    for command in ["stats", "explain", "gc", "doctor"] {
+        let out = space.cli(command).env("KACHE_CACHE_DIR", &file).run();
+        out.check(out.status.code().is_some_and(|c| c < 2), "no crash");
+        out.check(!out.stderr.contains("panicked"), "no panic");
+    }
+}
+
+fn built_key_of_good_line(space: &Space) -> String {
+    let dir = space.cache().join("v1/events");
+    let log: Vec<u8> = files_below(&dir).iter().flat_map(|f| fs::read(f).expect("event log")).collect();
+    let event: Value = log.split(|b| *b == b'\n').find_map(|l| serde_json::from_slice(l).ok()).expect("an event");
+    event["key"].as_str().expect("a key").to_owned()
+}
+
+/// Guards: without a terminal nothing is asked, coloured or drawn, and a reader that leaves is no error.
+#[test]
+fn without_a_terminal() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    drop(built(&tree));
+    let out = space.cli("purge").run();
+    exits(&out, 2);
+    says(&out, &["-y"]);
+    drop(built(&tree));
+    for command in ["stats", "explain", "doctor --verify", "config", "frobnicate"] {
+        let out = space.cli(command).run();
+        out.check(!out.stdout.contains('\x1b') && !out.stderr.contains('\x1b'), "no escape sequence without a terminal");
+    }
+    let line = format!("{} config | head -n 1 >/dev/null; exit $?", kache_cli().display());
+    let out = space.command("sh", &space.path("")).arg("-c").arg(line).run();
+    out.check(out.ok().stderr.is_empty(), "nothing to say of a closed pipe");
+}
+
+/// Guards: settings that are not understood are named by the doctor, with advice.
+#[test]
+fn doctor_names_what_is_wrong() {
+    let space = Space::new();
+    let out = space.cli("doctor").run();
+    exits(&out, 1);
+    says(&out, &["cargo is not told to use kache", "export RUSTC_WRAPPER="]);
+    let out = space.cli("doctor").env("RUSTC_WRAPPER", "sccache").env("KACHE_MAX_SIZE", "much").run();
+    exits(&out, 1);
+    says(&out, &["names another wrapper: sccache", "KACHE_MAX_SIZE", "2 problems"]);
+}
+
+/// Guards: a trial measures all phases, says what it comes to, and touches neither project nor cache.
+#[test]
+fn trial() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    let before = Snapshot::of(&tree.path);
+    let out = space.cli("try --json").arg(&tree.path).run();
+    let report = json(out.ok());
+    assert_eq!(report["units"], 2, "{report}");
+    let phase = |name: &str| {
+        let all = report["phases"].as_array().expect("phases");
+        all.iter().find(|p| p["phase"] == name).unwrap_or_else(|| panic!("{name} in {report}")).clone()
+    };
+    assert_eq!(phase("cold")["outcomes"]["miss"], 2);
+    for again in ["warm", "second"] {
+        assert_eq!(phase(again)["outcomes"]["hit"], 2, "{report}");
+    }
+    assert_eq!(phase("next-second")["outcomes"]["miss"], 0);
+    Snapshot::of(&tree.path).same_bytes(&before);
+    assert!(!space.cache().exists());
+    assert_eq!(fs::read_dir(space.path("tmp")).expect("tmp").count(), 0, "the trial's own files are gone");
+
+    says(space.cli("try").arg(&tree.path).args("-- check").run().ok(), &["second checkout", "compiled nothing"]);
+}
+
+#[test]
+fn trial_of_what_does_not_build() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    tree.write("part/src/lib.rs", "pub fn tell() -> u32 { \"no number\" }\n");
+    let out = space.cli("try").arg(&tree.path).run();
+    exits(&out, 1);
+    says(&out, &["does not build, without kache either", "E0308"]);
+    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nno-such-crate = \"1\"\n"));
+    let out = space.cli("try").arg(&tree.path).run();
+    exits(&out, 1);
+    says(&out, &["dependencies can't be fetched", "no-such-crate"]);
+    let out = space.cli("try").arg(space.path("home")).run();
+    exits(&out, 1);
+    says(&out, &["no Cargo.toml"]);
+    assert_eq!(fs::read_dir(space.path("tmp")).expect("tmp").count(), 0, "failed trials clean up too");
+}
