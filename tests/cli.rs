@@ -53,7 +53,9 @@ fn help_has_examples() {
     // The hot binary hands commands over.
     says(space.command(kache(), &space.path("")).args("gc --help").run().ok(), &["--max-size"]);
     says(space.cli("completions bash").run().ok(), &["kache", "explain"]);
-    for wrong in ["frobnicate", "stats --since soon", "gc --max-size much", "gc --max-age 1", "show xyz", "try --runs 0"] {
+    for wrong in
+        ["frobnicate", "stats --since soon", "gc --max-size much", "gc --max-age 1", "show xyz", "try --runs 0"]
+    {
         exits(&space.cli(wrong).run(), 2);
     }
 }
@@ -91,8 +93,10 @@ fn after_builds() {
     let stats = json(space.cli("stats --json").run().ok());
     assert_eq!((&stats["total"]["miss"], &stats["total"]["hit"]), (&2.into(), &2.into()), "{stats}");
     assert_eq!(stats["hit_ratio"], 0.5);
-    assert_eq!(stats["store"]["entries"], 2);
-    says(space.cli("stats --since all").run().ok(), &["rustc", "50.0 %", "2 entries"]);
+    // What cargo asks the compiler about itself is kept too.
+    let entries = stats["store"]["entries"].as_u64().expect("entries");
+    assert!(entries >= 2, "{stats}");
+    says(space.cli("stats --since all").run().ok(), &["rustc", "50.0 %", &format!("{entries} entries")]);
     says(space.cli("explain").run().ok(), &["2 units, 0 not restored"]);
 
     let listed = json(space.cli("explain app --json").run().ok());
@@ -102,9 +106,9 @@ fn after_builds() {
     assert_eq!(shown["key"], key.as_str());
     says(space.cli("show").arg(&key).run().ok(), &["<workspace>/src/main.rs", "key field"]);
 
-    says(space.cli("gc --max-size 0 --dry-run").run().ok(), &["Would evict 2 of 2 entries"]);
-    says(space.cli("gc --max-age 7d").run().ok(), &["Evicted 0 of 2 entries"]);
-    says(space.cli("purge -y").run().ok(), &["Removed 2 entries"]);
+    says(space.cli("gc --max-size 0 --dry-run").run().ok(), &[&format!("Would evict {entries} of {entries} entries")]);
+    says(space.cli("gc --max-age 7d").run().ok(), &[&format!("Evicted 0 of {entries} entries")]);
+    says(space.cli("purge -y").run().ok(), &[&format!("Removed {entries} entries")]);
     says(space.cli("stats").run().ok(), &["empty"]);
     drop(built(&tree));
 }
@@ -131,7 +135,7 @@ fn the_change_behind_a_miss_is_named() {
     assert_eq!(because["change"]["what"], "file <workspace>/part/src/lib.rs", "{why}");
     let out = tree.cargo("build").env("RUSTFLAGS", "-Cdebuginfo=0").run();
     out.ok();
-    says(space.cli("why-miss part").run().ok(), &["-Cdebuginfo=0"]);
+    says(space.cli("why-miss part").run().ok(), &["-C debuginfo=0"]);
     drop(space.cli("purge -y").run());
 }
 
@@ -192,7 +196,10 @@ fn without_a_terminal() {
     drop(built(&tree));
     for command in ["stats", "explain", "doctor --verify", "config", "frobnicate"] {
         let out = space.cli(command).run();
-        out.check(!out.stdout.contains('\x1b') && !out.stderr.contains('\x1b'), "no escape sequence without a terminal");
+        out.check(
+            !out.stdout.contains('\x1b') && !out.stderr.contains('\x1b'),
+            "no escape sequence without a terminal",
+        );
     }
     let line = format!("{} config | head -n 1 >/dev/null; exit $?", kache_cli().display());
     let out = space.command("sh", &space.path("")).arg("-c").arg(line).run();

@@ -43,6 +43,8 @@ pub enum Cause {
     Changed { change: Change, others: usize, compared_with: String, compared_time: u64 },
     /// The key is the one of an earlier compile, whose result is not there: evicted, or never stored.
     Gone { compared_time: u64, was_stored: bool },
+    /// It was compiled before, and nothing of that was recorded.
+    Unrecorded { compared_time: u64, because: String },
     /// kache stepped aside.
     Declined,
     /// No record tells what the key was made of.
@@ -95,6 +97,7 @@ impl Why {
             Cause::Gone { was_stored: false, .. } => {
                 "compiled before with the same key, but the result was not stored".into()
             }
+            Cause::Unrecorded { because, .. } => format!("compiled before, but the result was not stored: {because}"),
             Cause::Declined => {
                 let detail = root.detail.as_ref().map_or_else(String::new, |d| format!(": {d}"));
                 format!("{}{detail}", root.sentence.as_deref().unwrap_or("not looked up"))
@@ -109,6 +112,10 @@ impl Why {
 }
 
 impl Change {
+    fn new(what: &str, before: Option<String>, now: Option<String>) -> Change {
+        Change { what: what.to_string(), before, now }
+    }
+
     pub fn values(&self) -> String {
         let short = |v: &str| shorten(v, 160);
         match (&self.before, &self.now) {
@@ -120,59 +127,87 @@ impl Change {
     }
 }
 
-/// Everything that differs: key fields first, then inputs; what both keys looked at before what only one did.
-fn differences(before: &Inputs, now: &Inputs) -> Vec<Change> {
-    let mut changes: Vec<Change> = first_field(&before.fields, &now.fields).into_iter().collect();
-    let states = |inputs: &Inputs| -> BTreeMap<String, String> {
-        inputs.inputs.iter().map(|(what, state)| (what.clone(), state.describe())).collect()
-    };
-    let (was, is) = (states(before), states(now));
-    let mut one_sided = Vec::new();
-    for (what, _) in &now.inputs {
-        match was.get(what) {
-            Some(old) if *old == is[what] => {}
-            Some(old) => {
-                changes.push(Change { what: what.clone(), before: Some(old.clone()), now: Some(is[what].clone()) })
+/// What differs between two keys.
+#[derive(Default)]
+struct Differences {
+    fields: Vec<Change>,
+    /// Inputs of both that are in another state.
+    inputs: Vec<Change>,
+    /// Inputs that only one of them looked at: mostly a consequence of the others.
+    one_sided: Vec<Change>,
+}
+
+impl Differences {
+    fn between(before: &Inputs, now: &Inputs) -> Differences {
+        let states = |inputs: &Inputs| -> BTreeMap<String, String> {
+            inputs.inputs.iter().map(|(what, state)| (what.clone(), state.describe())).collect()
+        };
+        let (was, is) = (states(before), states(now));
+        let mut found = Differences { fields: field_changes(&before.fields, &now.fields), ..Differences::default() };
+        for (what, _) in &now.inputs {
+            let change = |before: Option<&String>| Change::new(what, before.cloned(), Some(is[what].clone()));
+            match was.get(what) {
+                Some(old) if *old == is[what] => {}
+                Some(old) => found.inputs.push(change(Some(old))),
+                None => found.one_sided.push(change(None)),
             }
-            None => one_sided.push(Change { what: what.clone(), before: None, now: Some(is[what].clone()) }),
         }
+        for (what, _) in before.inputs.iter().filter(|(what, _)| !is.contains_key(what)) {
+            found.one_sided.push(Change::new(what, Some(was[what].clone()), None));
+        }
+        found
     }
-    for (what, _) in before.inputs.iter().filter(|(what, _)| !is.contains_key(what)) {
-        one_sided.push(Change { what: what.clone(), before: Some(was[what].clone()), now: None });
+
+    fn all(&self) -> impl Iterator<Item = &Change> {
+        self.fields.iter().chain(&self.inputs).chain(&self.one_sided)
     }
-    changes.extend(one_sided);
+}
+
+/// The fields of a key as people read them. A flag and its value are kept apart by bytes that no argument holds.
+pub fn readable_fields(fields: &Description) -> Vec<(String, String)> {
+    fields.0.iter().map(|(tag, value)| (tag.clone(), value.replace("<?>", " "))).collect()
+}
+
+/// All key fields that differ. What names a unit (cargo's `metadata` and `extra-filename`) follows from the rest, and
+/// comes last.
+fn field_changes(before: &Description, now: &Description) -> Vec<Change> {
+    let (before, now) = (readable_fields(before), readable_fields(now));
+    let only_in = |some: &[(String, String)], others: &[(String, String)]| -> Vec<(String, String)> {
+        some.iter().filter(|f| !others.contains(f)).cloned().collect()
+    };
+    let mut gone = only_in(&before, &now);
+    let mut changes = Vec::new();
+    for (tag, value) in only_in(&now, &before) {
+        // `-C opt-level=1` became `-C opt-level=2`; other arguments come and go.
+        let flag = |v: &str| v.split_once('=').map_or_else(|| v.to_string(), |(flag, _)| flag.to_string());
+        let same = |(t, v): &(String, String)| *t == tag && (tag != "argument" || flag(v) == flag(&value));
+        let old = gone.iter().position(same).map(|at| gone.remove(at).1);
+        changes.push(Change::new(&tag, old, Some(value)));
+    }
+    changes.extend(gone.into_iter().map(|(tag, value)| Change::new(&tag, Some(value), None)));
+    if changes.is_empty() && before != now {
+        changes.push(Change::new("order of the arguments", None, None));
+    }
+    let names_unit = |c: &Change| {
+        let value = c.now.as_ref().or(c.before.as_ref());
+        value.is_some_and(|v| v.contains(" metadata=") || v.contains(" extra-filename="))
+    };
+    changes.sort_by_key(names_unit);
     changes
 }
 
-/// The first key field that differs; a field put in between or left out is told from a changed one.
-fn first_field(before: &Description, now: &Description) -> Option<Change> {
-    let (old, new) = (&before.0, &now.0);
-    let at = (0..old.len().max(new.len())).find(|i| old.get(*i) != new.get(*i))?;
-    let (o, n) = (old.get(at), new.get(at));
-    let value = |field: Option<&(String, String)>| field.map(|(_, v)| v.clone());
-    let what = |field: Option<&(String, String)>| field.map_or_else(String::new, |(tag, _)| tag.clone());
-    Some(if o.is_none() || (o == new.get(at + 1) && n != old.get(at + 1)) {
-        Change { what: what(n), before: None, now: value(n) }
-    } else if n.is_none() || (n == old.get(at + 1) && o != new.get(at + 1)) {
-        Change { what: what(o), before: value(o), now: None }
-    } else if what(o) == what(n) {
-        Change { what: what(n), before: value(o), now: value(n) }
-    } else {
-        Change { what: what(n), before: None, now: value(n) }
-    })
-}
-
-/// The unit that an input is an output of: `file <build>/debug/deps/libfoo-1a2b.rmeta` is of `foo-1a2b`.
-fn writer_of<'a>(what: &str, build: &'a Build) -> Option<&'a Event> {
-    let path =
-        what.strip_prefix("file ").or_else(|| what.strip_prefix("link ")).or_else(|| what.strip_prefix("names in "))?;
-    if !path.starts_with('<') && !path.starts_with(&build.dir) {
-        return None;
-    }
-    path.split('/').rev().find_map(|part| {
-        let stem = part.split('.').next().unwrap_or(part);
-        let bare = stem.strip_prefix("lib").unwrap_or(stem);
-        [stem, bare].into_iter().filter(|s| !s.is_empty()).find_map(|s| build.of_unit(s))
+/// The unit of the build that wrote what a path names: `<build>/debug/deps/libfoo-1a2b.rmeta` is of `foo-1a2b`.
+fn writer_of<'a>(change: &Change, build: &'a Build) -> Option<&'a Event> {
+    let named = [&change.what, change.now.as_ref()?];
+    let paths = named
+        .into_iter()
+        .filter_map(|text| text.find("<build").map(|at| &text[at..]).or(text.find(&build.dir).map(|at| &text[at..])));
+    paths.into_iter().find_map(|path| {
+        path.split('/').rev().find_map(|part| {
+            let stem = part.split('.').next().unwrap_or(part);
+            let bare = stem.strip_prefix("lib").unwrap_or(stem);
+            [stem, bare].into_iter().filter(|s| !s.is_empty()).find_map(|s| build.of_unit(s))
+        })
     })
 }
 
@@ -239,22 +274,33 @@ impl<'a> Explainer<'a> {
             return (Cause::Gone { compared_time: older.time, was_stored }, None);
         }
         let Some(now) = self.record(event) else { return (Cause::Unknown, None) };
-        let Some((older, before)) = self.earlier(event) else { return (Cause::Unknown, None) };
-        let changes = differences(&before, &now);
+        let Some((older, before)) = self.earlier(event) else {
+            let of_unit = |e: &&Event| e.time < event.time && e.unit == event.unit && e.reason.is_some();
+            let unrecorded = self.events.iter().rev().find(of_unit).and_then(|e| Some((e.time, told(e)?)));
+            let cause = unrecorded.map(|(compared_time, because)| Cause::Unrecorded { compared_time, because });
+            return (cause.unwrap_or(Cause::Unknown), None);
+        };
+        let changes = Differences::between(&before, &now);
         // A change of its own explains a unit; only without one it is the outputs of others that do.
-        let writer = |c: &Change| build.and_then(|b| writer_of(&c.what, b)).filter(|e| e.unit != event.unit);
-        let own = changes.iter().find(|c| c.before.is_some() && c.now.is_some() && writer(c).is_none());
-        let inherited = changes.iter().find(|c| writer(c).is_some_and(|e| !seen.contains(&e.unit)));
-        let Some(first) = own.or(inherited).or(changes.first()) else { return (Cause::Unknown, None) };
+        let writer = |c: &Change| build.and_then(|b| writer_of(c, b)).filter(|e| e.unit != event.unit);
+        let own = changes.fields.iter().chain(&changes.inputs).find(|c| writer(c).is_none());
+        let inherited = changes.all().find(|c| writer(c).is_some_and(|e| !seen.contains(&e.unit)));
+        let Some(first) = own.or(inherited).or(changes.all().next()) else { return (Cause::Unknown, None) };
         let because_of = writer(first).filter(|e| !seen.contains(&e.unit)).cloned();
         let cause = Cause::Changed {
             change: first.clone(),
-            others: changes.len() - 1,
+            others: changes.all().count() - 1,
             compared_with: unit_name(older).to_string(),
             compared_time: older.time,
         };
         (cause, because_of.map(|e| Box::new(self.why_within(&e, build, seen))))
     }
+}
+
+/// The reason an event gives, with what it is about.
+pub fn told(event: &Event) -> Option<String> {
+    let detail = event.detail.as_ref().filter(|d| !d.is_empty()).map_or_else(String::new, |d| format!(": {d}"));
+    event.reason.as_ref().map(|reason| format!("{}{detail}", sentence(reason)))
 }
 
 pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail> {
@@ -374,6 +420,7 @@ fn group(build: &Build, explainer: &mut Explainer) -> Vec<Group> {
             }
             Cause::First => "first".into(),
             Cause::Gone { was_stored, .. } => format!("gone\0{was_stored}"),
+            Cause::Unrecorded { because, .. } => format!("unrecorded\0{because}"),
             Cause::Unknown => format!("unknown\0{}", root.reason.as_deref().unwrap_or("")),
         };
         let at = groups.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
@@ -439,7 +486,7 @@ fn write_cause(why: &Why, now: u64, out: &mut dyn Write) -> std::io::Result<()> 
             let with = if *compared_with == why.unit { String::new() } else { format!("{compared_with}, ") };
             writeln!(out, "    {FAINT}compared with {with}{}{more}{FAINT:#}", ago(now.saturating_sub(*compared_time)))
         }
-        Cause::First | Cause::Gone { .. } | Cause::Unknown | Cause::Declined => {
+        Cause::First | Cause::Gone { .. } | Cause::Unrecorded { .. } | Cause::Unknown | Cause::Declined => {
             let alone = Why { because_of: None, ..why.clone() };
             writeln!(out, "  {}", alone.line())
         }
@@ -467,19 +514,21 @@ mod tests {
         Change { what: what.into(), before: before.map(Into::into), now: now.map(Into::into) }
     }
 
-    /// Guards: changed, added and left out fields are told apart.
+    /// Guards: changed, added and left out fields are told apart, and names that follow from the rest come last.
     #[test]
     fn fields_differ() {
         let of = |old: &[(&str, &str)], new: &[(&str, &str)]| {
-            first_field(&inputs(old, &[]).fields, &inputs(new, &[]).fields)
+            field_changes(&inputs(old, &[]).fields, &inputs(new, &[]).fields)
         };
-        let (a, b, c) = (("tool", "1"), ("arg", "-O"), ("arg", "-g"));
-        assert_eq!(of(&[a, b], &[a, b]), None);
-        assert_eq!(of(&[a, b], &[a, c]), Some(change("arg", Some("-O"), Some("-g"))));
-        assert_eq!(of(&[a, b], &[a, c, b]), Some(change("arg", None, Some("-g"))));
-        assert_eq!(of(&[a, c, b], &[a, b]), Some(change("arg", Some("-g"), None)));
-        assert_eq!(of(&[a], &[a, c]), Some(change("arg", None, Some("-g"))));
-        assert_eq!(of(&[a, c], &[a]), Some(change("arg", Some("-g"), None)));
+        let (a, b, c) = (("tool", "1"), ("argument", "-O"), ("argument", "-g"));
+        assert_eq!(of(&[a, b], &[a, b]), []);
+        assert_eq!(of(&[a, b], &[("tool", "2"), b]), [change("tool", Some("1"), Some("2"))]);
+        assert_eq!(of(&[a, b], &[a, c, b]), [change("argument", None, Some("-g"))]);
+        assert_eq!(of(&[a, c, b], &[a, b]), [change("argument", Some("-g"), None)]);
+        assert_eq!(of(&[b, c], &[c, b]), [change("order of the arguments", None, None)]);
+        let old = [("argument", "-C<?>metadata=1"), ("argument", "-C<?>opt-level=1")];
+        let new = [("argument", "-C<?>metadata=2"), ("argument", "-C<?>opt-level=2")];
+        assert_eq!(of(&old, &new)[0], change("argument", Some("-C opt-level=1"), Some("-C opt-level=2")));
     }
 
     /// Guards: fields come before inputs, changed inputs before those that only one key has.
@@ -487,9 +536,9 @@ mod tests {
     fn inputs_differ() {
         let before = inputs(&[("arg", "1")], &[("file a", "1"), ("file gone", "1"), ("file z", "1")]);
         let now = inputs(&[("arg", "2")], &[("file new", "1"), ("file a", "1"), ("file z", "2")]);
-        let changes: Vec<String> = differences(&before, &now).into_iter().map(|c| c.what).collect();
-        assert_eq!(changes, ["arg", "file z", "file new", "file gone"]);
-        assert!(differences(&before, &before).is_empty());
+        let of = |a, b| Differences::between(a, b).all().map(|c| c.what.clone()).collect::<Vec<_>>();
+        assert_eq!(of(&before, &now), ["arg", "file z", "file new", "file gone"]);
+        assert!(of(&before, &before).is_empty());
     }
 
     /// A store in which `base` changed, `middle` read its output, and `top` that one's.
@@ -527,7 +576,7 @@ mod tests {
     fn builds_are_grouped_by_cause() {
         let (_dir, store, mut events) = story();
         events.push(Event { reason: Some("link".into()), ..event("bin", Outcome::Passthrough, 1004) });
-        events.push(event("top", Outcome::Hit, 1005));
+        events.push(event("other", Outcome::Hit, 1005));
         let build = history::last_build(&events).unwrap();
         let mut explainer = Explainer::new(&store, &events);
         let groups = group(&build, &mut explainer);

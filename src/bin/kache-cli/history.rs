@@ -2,7 +2,7 @@
 
 use kache_store::{Event, Outcome};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Events of one build directory further apart than this belong to different builds.
 const BUILD_GAP_MS: u64 = 60_000;
@@ -91,21 +91,25 @@ impl Build {
         self.events.last().map_or(0, |e| e.time)
     }
 
-    /// Of a unit that ran more than once, what it did first: what came after read what the first one wrote.
     pub fn of_unit(&self, unit: &str) -> Option<&Event> {
         self.events.iter().find(|e| e.unit == unit)
     }
 }
 
 /// The build that the event at `at` belongs to. `events` are in order of time.
+///
+/// The log does not name builds. One cargo run calls for a unit once, so the return of a unit begins another build, as
+/// does a long pause.
 pub fn build_around(events: &[Event], at: usize) -> Option<Build> {
     let dir = events[at].build_dir.clone()?;
     // What was passed through before its build directory was known belongs to whatever was built at that time.
     let of_dir = |e: &&Event| e.build_dir.as_ref().is_none_or(|d| *d == dir) && !is_query(e);
+    let mut seen = BTreeSet::new();
+    let mut is_new = |e: &Event| e.build_dir.is_none() || seen.insert((e.unit.clone(), e.action.clone()));
     let mut members: Vec<Event> = Vec::new();
     let mut begin = u64::MAX;
     for event in events[..=at].iter().rev().filter(of_dir) {
-        if begin != u64::MAX && event.time + BUILD_GAP_MS < begin {
+        if !is_new(event) || (begin != u64::MAX && event.time + BUILD_GAP_MS < begin) {
             break;
         }
         begin = begin.min(event.time.saturating_sub(event.ms as u64));
@@ -114,7 +118,7 @@ pub fn build_around(events: &[Event], at: usize) -> Option<Build> {
     members.reverse();
     let mut end = events[at].time;
     for event in events[at + 1..].iter().filter(of_dir) {
-        if event.time.saturating_sub(event.ms as u64) > end + BUILD_GAP_MS {
+        if !is_new(event) || event.time.saturating_sub(event.ms as u64) > end + BUILD_GAP_MS {
             break;
         }
         end = end.max(event.time);
@@ -163,7 +167,7 @@ mod tests {
     use super::testing::event;
     use super::*;
 
-    /// Guards: a pause of more than a minute, and another build directory, begin another build; a long compile does not.
+    /// Guards: a long pause, another build directory and a unit's return begin another build; a long compile does not.
     #[test]
     fn builds_are_told_apart() {
         let mut events =
@@ -179,6 +183,10 @@ mod tests {
         assert_eq!(names(last_build(&events[..4]).unwrap()), ["c", "d"]);
         assert_eq!(names(build_around(&events, 0).unwrap()), ["a", "b"]);
         assert!(last_build(&[]).is_none());
+        // An edit, built again at once.
+        events.push(event("c", Outcome::Miss, 504));
+        events.push(event("e", Outcome::Miss, 505));
+        assert_eq!(names(last_build(&events).unwrap()), ["d", "p", "c", "e"]);
     }
 
     #[test]
