@@ -158,7 +158,7 @@ fn damaged_cache() {
     for command in ["stats", "explain", "explain app", "gc --dry-run"] {
         space.cli(command).run().ok();
     }
-    exits(&space.cli("show").arg(&built_key_of_good_line(&space)).run(), 1);
+    exits(&space.cli("show").arg(built_key_of_good_line(&space)).run(), 1);
     let out = space.cli("doctor --verify --json").env("RUSTC_WRAPPER", kache()).run();
     exits(&out, 1);
     json(&out);

@@ -19,7 +19,7 @@ impl Disk {
         if !is_root() {
             return Err("only root can mount".into());
         }
-        let dir = tempfile::Builder::new().prefix("disk-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = tempfile::Builder::new().prefix("disk-").tempdir_in(std::env::temp_dir()).unwrap();
         let (image, at) = (dir.path().join("image"), dir.path().join("at"));
         fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
         fs::create_dir(&at).unwrap();

@@ -118,10 +118,12 @@ impl<'a> Case<'a> {
             space.put_back("before");
             let back = self.build(&self.build, *mode);
             back.same_as(&first);
-            if *mode == Mode::Observed {
-                back.cargo.all_hit();
-            } else if !self.needs_observation && first.cargo.status.success() {
-                back.cargo.check(back.cargo.count("hit") > 0, "the way back must find something");
+            let must_find = match mode {
+                Mode::Observed => back.cargo.actions().all(Event::is_hit),
+                _ => self.needs_observation || !first.cargo.status.success() || back.cargo.count("hit") > 0,
+            };
+            if !must_find {
+                panic!("the way back must be found\n{}--- at first\n{}", back.cargo.world(), first.cargo.world());
             }
         }
     }
@@ -642,7 +644,8 @@ fn rustc_replaced_by_another_with_the_same_version_line() {
     let tree = says(&space, "#![allow(unexpected_cfgs)]\npub fn tell() -> bool { cfg!(special) }\n");
     let script = space.site("bin/rustc");
     write_script(&script, &format!("#!/bin/sh\nexec {} \"$@\"\n", rustc().display()));
-    let mut case = Case::new(&tree);
+    // A declared tool is known by its file, so the same bytes in a new file are another one: a miss, and right.
+    let mut case = Case::new(&tree).needs_observation();
     case.build.set("RUSTC", script.to_str().unwrap());
     case.changes(BOTH, |t, _| {
         write_script(
