@@ -289,7 +289,7 @@ impl<'a> Explainer<'a> {
         let because_of = writer(first).filter(|e| !seen.contains(&e.unit)).cloned();
         let cause = Cause::Changed {
             change: first.clone(),
-            others: changes.all().count() - 1,
+            others: (changes.fields.len() + changes.inputs.len()).saturating_sub(1),
             compared_with: unit_name(older).to_string(),
             compared_time: older.time,
         };
@@ -348,9 +348,12 @@ fn explain_crate(name: &str, explainer: &mut Explainer, json: bool, view: &mut V
 /// What stands behind a number of units of one build.
 #[derive(Serialize)]
 struct Group {
+    /// The first of those units, in full.
     root: Why,
-    /// All units that missed because of it, itself included if it did.
+    /// Units that it happened to.
     units: Vec<String>,
+    /// Units that missed because they read what those wrote.
+    dependents: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -381,7 +384,7 @@ fn explain_build(explainer: &mut Explainer, json: bool, view: &mut View) -> Resu
     };
     let now = Event::now_ms();
     let units = build.events.len() as u64;
-    let missed: usize = groups.iter().map(|g| g.units.len()).sum();
+    let missed = build.events.iter().filter(|e| !matches!(e.outcome, Outcome::Hit | Outcome::Dup)).count();
     let when = ago(now.saturating_sub(build.end()));
     writeln!(
         view.out,
@@ -391,16 +394,24 @@ fn explain_build(explainer: &mut Explainer, json: bool, view: &mut View) -> Resu
     )?;
     for group in &groups {
         writeln!(view.out)?;
-        let others: Vec<&str> = group.units.iter().map(String::as_str).filter(|u| *u != group.root.unit).collect();
-        if others.is_empty() {
-            write_why(&group.root, now, &mut view.out)?;
-        } else if matches!(group.root.cause, Cause::Changed { .. }) {
-            write_why(&group.root, now, &mut view.out)?;
-            let names = shorten(&others.join(", "), 400);
-            writeln!(view.out, "    {FAINT}and so{FAINT:#} {}: {names}", count(others.len() as u64, "dependent"))?;
-        } else {
-            writeln!(view.out, "{}: {}", count(group.units.len() as u64, "unit"), group.root.line())?;
-            writeln!(view.out, "    {}", shorten(&group.units.join(", "), 400))?;
+        let list = |units: &[String]| shorten(&units.join(", "), 400);
+        match (&group.root.cause, &group.units[..]) {
+            (Cause::Changed { .. }, units) => {
+                write_why(&group.root, now, &mut view.out)?;
+                if units.len() > 1 {
+                    let others = count(units.len() as u64 - 1, "other unit");
+                    writeln!(view.out, "    {FAINT}the same for{FAINT:#} {others}: {}", list(&units[1..]))?;
+                }
+            }
+            (_, [_]) => write_why(&group.root, now, &mut view.out)?,
+            (_, units) => {
+                writeln!(view.out, "{}: {}", count(units.len() as u64, "unit"), group.root.line())?;
+                writeln!(view.out, "    {}", list(units))?;
+            }
+        }
+        if !group.dependents.is_empty() {
+            let many = count(group.dependents.len() as u64, "dependent");
+            writeln!(view.out, "    {FAINT}and so{FAINT:#} {many}: {}", list(&group.dependents))?;
         }
     }
     Ok(Done::Fine)
@@ -414,7 +425,7 @@ fn group(build: &Build, explainer: &mut Explainer) -> Vec<Group> {
         let root = why.root();
         // One changed thing is one group; so are all first compiles, and all that was declined for one reason.
         let key = match &root.cause {
-            Cause::Changed { change, .. } => format!("{}\0{}", root.unit, change.what),
+            Cause::Changed { change, .. } => format!("{}\0{}", change.what, change.values()),
             Cause::Declined => {
                 format!("declined\0{}\0{}", root.reason.as_deref().unwrap_or(""), root.detail.as_deref().unwrap_or(""))
             }
@@ -424,16 +435,18 @@ fn group(build: &Build, explainer: &mut Explainer) -> Vec<Group> {
             Cause::Unknown => format!("unknown\0{}", root.reason.as_deref().unwrap_or("")),
         };
         let at = groups.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
-            groups.push((key, Group { root: root.clone(), units: Vec::new() }));
+            let units = vec![root.unit.clone()];
+            groups.push((key, Group { root: root.clone(), units, dependents: Vec::new() }));
             groups.len() - 1
         });
-        let units = &mut groups[at].1.units;
+        let group = &mut groups[at].1;
+        let units = if why.because_of.is_none() { &mut group.units } else { &mut group.dependents };
         if !units.contains(&why.unit) {
             units.push(why.unit.clone());
         }
     }
     let mut groups: Vec<Group> = groups.into_iter().map(|(_, g)| g).collect();
-    groups.sort_by_key(|g| std::cmp::Reverse(g.units.len()));
+    groups.sort_by_key(|g| std::cmp::Reverse(g.units.len() + g.dependents.len()));
     groups
 }
 
@@ -580,8 +593,9 @@ mod tests {
         let build = history::last_build(&events).unwrap();
         let mut explainer = Explainer::new(&store, &events);
         let groups = group(&build, &mut explainer);
-        let units: Vec<_> = groups.iter().map(|g| g.units.join(" ")).collect();
-        assert_eq!(units, ["base-01 middle-01 top-01", "bin-01"]);
+        let told: Vec<_> = groups.iter().map(|g| (g.units.join(" "), g.dependents.join(" "))).collect();
+        let strings = |a: &str, b: &str| (a.to_string(), b.to_string());
+        assert_eq!(told, [strings("base-01", "middle-01 top-01"), strings("bin-01", "")]);
         let (mut view, paper) = view();
         explain_build(&mut explainer, false, &mut view).unwrap();
         assert!(paper.text().contains("and so 2 dependents: middle-01, top-01"), "{}", paper.text());

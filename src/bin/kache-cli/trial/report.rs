@@ -151,8 +151,8 @@ fn why_not(event: &Event, run: &Run, build: &history::Build, explainer: &mut Exp
         return (event.reason.clone().unwrap_or_default(), text);
     }
     let of_unit = |e: &&Event| e.unit == event.unit && e.action == event.action && e.time < event.time;
-    let earlier = run.values().flat_map(|m| &m.events).filter(of_unit);
-    let unstored = earlier.filter(|e| !e.stored && e.outcome == Outcome::Miss).next_back();
+    let mut earlier = run.values().flat_map(|m| &m.events).filter(of_unit);
+    let unstored = earlier.rfind(|e| !e.stored && e.outcome == Outcome::Miss);
     match unstored.and_then(|e| Some((e.reason.clone()?, told(e)?))) {
         Some((kind, text)) => (kind, format!("an earlier result was not stored: {text}")),
         None => (String::new(), explainer.why(event, Some(build)).line()),
@@ -235,15 +235,34 @@ pub fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     }
     if !report.not_cached.is_empty() {
         writeln!(out, "\n{STRONG}Not cached{STRONG:#}")?;
-        let mut table = Table::new(&["unit", "kind", "phase", "why"]);
-        for n in &report.not_cached {
-            let phases = n.phases.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ");
-            table.row([n.unit.clone(), n.action.clone(), phases, shorten(&n.why, 300)]);
+        for group in alike(&report.not_cached) {
+            let first = group[0];
+            let phases = first.phases.iter().map(|p| p.name()).collect::<Vec<_>>().join(", ");
+            let units: Vec<&str> = group.iter().map(|n| n.unit.as_str()).collect();
+            let many = if units.len() > 3 { format!("{} units: ", units.len()) } else { String::new() };
+            writeln!(out, "{many}{} {FAINT}({}; {phases}){FAINT:#}", shorten(&units.join(", "), 200), first.action)?;
+            writeln!(out, "    {}", shorten(&first.why, 300))?;
         }
-        table.write(out)?;
     }
     let style = if report.ok { GOOD } else { BAD };
     writeln!(out, "\n{style}{}{style:#}", report.verdict)
+}
+
+/// Units that were not cached in the same phases for the same reason, most units first.
+fn alike(not_cached: &[NotCached]) -> Vec<Vec<&NotCached>> {
+    // What else differed is no other reason.
+    let reason = |n: &NotCached| n.why.split(" (and ").next().unwrap_or("").to_string();
+    let mut groups: Vec<Vec<&NotCached>> = Vec::new();
+    for n in not_cached {
+        let same =
+            |g: &Vec<&NotCached>| g[0].action == n.action && g[0].phases == n.phases && reason(g[0]) == reason(n);
+        match groups.iter_mut().find(|g| same(g)) {
+            Some(group) => group.push(n),
+            None => groups.push(vec![n]),
+        }
+    }
+    groups.sort_by_key(|g| std::cmp::Reverse(g.len()));
+    groups
 }
 
 fn phase_table(report: &Report) -> Table {
@@ -356,6 +375,25 @@ mod tests {
         assert_eq!(told, [("a-01", 2), ("c-01", 2)]);
         assert!(left[0].why.ends_with(": src/a.rs"), "{left:?}");
         assert!(text.contains("2 units had to be compiled again"), "{text}");
+    }
+
+    /// Guards: units with one reason are told together.
+    #[test]
+    fn equal_reasons_are_one() {
+        let n = |unit: &str, why: &str, phase| NotCached {
+            unit: unit.into(),
+            action: "rustc".into(),
+            phases: vec![phase],
+            why: why.into(),
+        };
+        let all = [
+            n("a", "x", Phase::Warm),
+            n("b", "y", Phase::Warm),
+            n("c", "y (and 2 more)", Phase::Warm),
+            n("d", "y", Phase::Second),
+        ];
+        let groups: Vec<String> = alike(&all).iter().map(|g| g.iter().map(|n| n.unit.as_str()).collect()).collect();
+        assert_eq!(groups, ["bc", "a", "d"]);
     }
 
     #[test]
