@@ -76,6 +76,8 @@ pub struct Action {
     pub dep_info: Option<PathBuf>,
     /// `--extern` files, for declared inputs.
     pub externs: Vec<PathBuf>,
+    /// `-L` directories of other libraries, for declared inputs.
+    pub native_dirs: Vec<PathBuf>,
 }
 
 impl Recipe for Action {

@@ -7,25 +7,22 @@ use crate::reason::{Reason, Why};
 use crate::sources;
 use crate::world::World;
 use kache_config::Settings;
-use kache_key::{Form, Framed, Input, PathSet};
+use kache_key::{Digest, Form, Framed, Input, PathSet};
 use kache_os::{Stamp, bytes};
 use kache_store::Memo;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The compiler's identity: every loadable file of its toolchain, by stat.
-pub fn toolchain_identity(tool: &Path) -> Vec<u8> {
+/// The compiler's identity: the content of every loadable file of its toolchain; `digest_of` knows unchanged ones by stat.
+pub fn toolchain_identity(tool: &Path, digest_of: &dyn Fn(&Path) -> Option<Digest>) -> Vec<u8> {
     let mut hash = Framed::new("toolchain");
     let mut add = |dir: &Path| {
         let mut names = kache_os::list(dir).unwrap_or_default();
         names.sort();
         for (name, _) in names {
             let file = dir.join(kache_os::path(&name));
-            if let Ok(m) = kache_os::stat(&file)
-                && m.is_file()
-            {
-                hash.put(&name).put(&m.size.to_le_bytes()).put(&m.mtime.sec.to_le_bytes()).put(&m.mtime.nsec.to_le_bytes());
-                hash.put(&m.ino.to_le_bytes()).put(&m.ctime.sec.to_le_bytes()).put(&m.ctime.nsec.to_le_bytes());
+            if let Some(digest) = digest_of(&file) {
+                hash.put(&name).put(digest.as_bytes());
             }
         }
     };
@@ -73,6 +70,12 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     for file in info.files.iter().chain(&action.externs).chain(&siblings) {
         inputs.insert(Input::Path(world.roots.encode_path(bytes(file))));
     }
+    for dir in &action.native_dirs {
+        let stored = |p: &Path| world.roots.encode_path(bytes(p));
+        inputs.insert(Input::List(stored(dir)));
+        let libraries = kache_os::list(dir).unwrap_or_default().into_iter().map(|(name, _)| dir.join(kache_os::path(&name)));
+        inputs.extend(libraries.filter(|p| is_library(p)).map(|p| Input::Path(stored(&p))));
+    }
     for name in info.variables {
         let value = world.invocation.value(&name).unwrap_or_default();
         let input = if portable.iter().any(|p| p.as_bytes() == name) {
@@ -88,10 +91,13 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     Ok(PathSet { inputs: inputs.into_iter().collect(), bound: None })
 }
 
+fn is_library(file: &Path) -> bool {
+    file.extension().is_some_and(|e| ["a", "o", "so", "lib", "rlib", "rmeta"].iter().any(|known| e == *known))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kache_key::Digest;
 
     /// Guards: a changed loadable file is another toolchain.
     #[test]
@@ -101,7 +107,7 @@ mod tests {
         std::fs::create_dir_all(dir.join("lib/rustlib/t/lib")).unwrap();
         std::fs::write(dir.join("bin/rustc"), "1").unwrap();
         std::fs::write(dir.join("lib/rustlib/t/lib/libstd.rlib"), "1").unwrap();
-        let id = || Digest::of(&toolchain_identity(&dir.join("bin/rustc")));
+        let id = || Digest::of(&toolchain_identity(&dir.join("bin/rustc"), &|f| Some(Digest::of(&std::fs::read(f).ok()?))));
         let before = id();
         assert_eq!(before, id());
         std::fs::write(dir.join("lib/rustlib/t/lib/libstd.rlib"), "22").unwrap();

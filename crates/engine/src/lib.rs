@@ -21,7 +21,7 @@ pub use reason::{Reason, Why};
 
 use action::Action;
 use kache_config::{LogLevel, Settings};
-use kache_key::{Digest, Recipe};
+use kache_key::{Digest, Recipe, Roots};
 use kache_os::bytes;
 use kache_store::{Event, Memo, Outcome, Store};
 use std::ffi::OsString;
@@ -91,12 +91,12 @@ impl<'a> Session<'a> {
         if self.settings.disabled { Err(Reason::Disabled.into()) } else { Ok(()) }
     }
 
+    /// A file's digest, from the memo when it did not change.
     fn digest_of(&self, path: &Path) -> Option<Digest> {
-        let meta = kache_os::stat(path).ok()?;
-        match self.memo.get(&meta) {
-            Some(known) => Some(known.digest),
-            None => Digest::of_reader(&mut std::fs::File::open(path).ok()?).ok(),
-        }
+        let roots = Roots::default();
+        let world = World::new(self.invocation, &roots, &self.memo, &[], self.settings.too_new_ms);
+        let meta = kache_os::stat(path).ok().filter(kache_os::Meta::is_file)?;
+        world.digest(path, &meta).ok()
     }
 
     /// The whole story: look up, restore, or run and record.
@@ -143,7 +143,7 @@ impl<'a> Session<'a> {
         action.fields.push(("salt", self.settings.key_salt.clone().into_bytes()));
         action.fields.push(("inputs", if self.settings.observe { b"observed".to_vec() } else { b"declared".to_vec() }));
         if !self.settings.observe {
-            action.fields.push(("toolchain", declared::toolchain_identity(&action.program)));
+            action.fields.push(("toolchain", declared::toolchain_identity(&action.program, &|file| self.digest_of(file))));
         }
     }
 

@@ -89,6 +89,8 @@ struct Reading<'a> {
     /// Names asked for; whether by the user's own program, to which nothing is noise.
     variables: BTreeMap<Vec<u8>, bool>,
     whole_environment: bool,
+    /// The user's own code asked for the working directory or a canonical path: it may use it in any way.
+    asked_where: bool,
     parents: HashMap<PathBuf, PathBuf>,
 }
 
@@ -104,6 +106,7 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
         of_path: Vec::new(),
         variables: BTreeMap::new(),
         whole_environment: false,
+        asked_where: false,
         parents: HashMap::new(),
     };
     let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
@@ -116,16 +119,23 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
                 *reading.variables.entry(record.a.clone()).or_default() |= programs::is_rust_binary(path(exe));
             }
             Touch::Start if !traits.asks_by_name && !is_by_name(exe, &mut env_uses) => reading.whole_environment = true,
-            Touch::Clock if record.arg as u32 > traits.clock_reads => {
+            // rustc itself reads the clock once, to name an incremental session.
+            Touch::Clock if record.arg as u32 > traits.clock_reads || is_compiler(exe) && action.scratch.is_none() => {
                 return Err(Why::new(Reason::Clock, path(exe).display()));
             }
             Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
+            Touch::Where if action.kind == Kind::BuildScript => {
+                reading.asked_where |= programs::is_rust_binary(path(exe));
+            }
+            Touch::Where => reading.asked_where |= reading.in_build(&record.a),
             Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(&record.a) => {
                 macros.insert(record.a.clone());
             }
             _ => {}
         }
-        reading.take(record, traits.searches_path, search_path(trace, index));
+        if !failed_exec(trace, index) {
+            reading.take(record, search_path(trace, index));
+        }
     }
     // A procedural macro that calls std::env::vars reads what no interposed function sees.
     if macros.iter().any(|m| programs::env_use(path(m)) == EnvUse::Whole) {
@@ -135,6 +145,17 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
         reading.inputs.insert(Input::Search { name: bytes(&action.program).to_vec(), dirs: vec![Vec::new()] });
     }
     reading.finish(start, macros.is_empty(), portable)
+}
+
+fn is_compiler(exe: &[u8]) -> bool {
+    path(exe).file_name().is_some_and(crate::adapter::rustc::is_tool)
+}
+
+/// An execution that is taken back at once: only its failure counts.
+fn failed_exec(trace: &Trace, index: usize) -> bool {
+    let record = &trace.records[index];
+    let mut later = trace.records[index + 1..].iter().take(64).filter(|r| r.pid == record.pid);
+    record.kind == Touch::Exec && later.next().is_some_and(|r| r.kind == Touch::ExecFail && r.a == record.a)
 }
 
 /// The PATH of a search that did not go by the action's own.
@@ -155,9 +176,7 @@ fn is_by_name(exe: &[u8], known: &mut HashMap<Vec<u8>, EnvUse>) -> bool {
 
 impl Reading<'_> {
     fn in_build(&self, p: &[u8]) -> bool {
-        self.world.roots.encode_path(p).starts_with(&self.world.roots.encode_path(
-            self.world.roots.place(Root::Build).unwrap_or(b"/nowhere"),
-        ))
+        matches!(self.world.roots.innermost(p), Some(Root::Build | Root::BuildReal))
     }
 
     /// One name for each file, where `..` would give it several.
@@ -211,8 +230,15 @@ impl Reading<'_> {
         history.written = true;
     }
 
-    fn take(&mut self, r: &Record, searches_path: bool, search_path: Option<&[u8]>) {
+    fn take(&mut self, r: &Record, search_path: Option<&[u8]>) {
         let stored = self.stored(&r.a);
+        // Shells and drivers search PATH by trying each place: whatever lies directly in one of its directories may have
+        // been searched for, and something found in an earlier or a new one would have been taken.
+        let tried = matches!(r.kind, Touch::Absent | Touch::Stat | Touch::Open | Touch::Exec | Touch::Spawn | Touch::ExecFail);
+        if tried && r.b.is_empty() && self.on_path(&r.a) {
+            let name = path(&r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
+            self.inputs.insert(Input::Search { name, dirs: vec![Vec::new()] });
+        }
         match r.kind {
             Touch::Open => {
                 let truncated = r.flags & flag::TRUNCATE != 0;
@@ -225,10 +251,6 @@ impl Reading<'_> {
                 } else {
                     self.look(&r.a, true, Input::Path(stored));
                 }
-            }
-            Touch::Absent if searches_path && self.on_path(&r.a) => {
-                let name = path(&r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
-                self.inputs.insert(Input::Search { name, dirs: vec![Vec::new()] });
             }
             Touch::Absent => self.look(&r.a, false, Input::Path(stored)),
             Touch::Stat | Touch::Failed | Touch::Loaded => self.look(&r.a, true, Input::Path(stored)),
@@ -268,7 +290,7 @@ impl Reading<'_> {
                 self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
             }
             Touch::ExecFail => self.look(&r.a, !matches!(r.err, ENOENT | ENOTDIR), Input::Path(stored)),
-            Touch::Getenv | Touch::Clock | Touch::Net | Touch::SearchPath | Touch::Fork => {}
+            Touch::Getenv | Touch::Clock | Touch::Net | Touch::SearchPath | Touch::Fork | Touch::Where => {}
         }
     }
 
@@ -295,6 +317,7 @@ impl Reading<'_> {
     fn finish(mut self, start: Stamp, macro_free: bool, portable: &[String]) -> Result<Observed, Why> {
         self.files(start)?;
         self.environment(portable);
+        self.places();
         let written = self.written()?;
         let mut inputs: Vec<Input> = self.inputs.into_iter().collect();
         inputs.extend(self.action.bound_to.iter().map(|root| Input::Place(*root)));
@@ -318,7 +341,7 @@ impl Reading<'_> {
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
-            let temporary = place.starts_with(kache_os::path(self.world.roots.place(Root::Temp).unwrap_or(b"/tmp")));
+            let temporary = self.world.roots.innermost(&name) == Some(Root::Temp);
             if self.own(&name) || outputs.contains(place) {
                 continue;
             }
@@ -358,6 +381,17 @@ impl Reading<'_> {
             self.inputs.insert(input);
         }
         Ok(())
+    }
+
+    /// What the user's own code knows of places binds. A script's `OUT_DIR` does not: what it writes of it is stored with
+    /// placeholders.
+    fn places(&mut self) {
+        let roots: &[Root] = match self.action.kind {
+            Kind::BuildScript => &[Root::Workspace],
+            _ => &[Root::Workspace, Root::Build],
+        };
+        let known = roots.iter().filter(|root| self.asked_where && self.world.roots.place(**root).is_some());
+        self.inputs.extend(known.map(|root| Input::Place(*root)));
     }
 
     fn environment(&mut self, portable: &[String]) {

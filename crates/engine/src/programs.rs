@@ -12,8 +12,6 @@ pub struct Traits {
     pub asks_by_name: bool,
     /// Reads of the wall clock that do not reach its results.
     pub clock_reads: u32,
-    /// Searches `PATH` by probing files itself.
-    pub searches_path: bool,
 }
 
 const ANY: u32 = u32::MAX;
@@ -25,26 +23,26 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("rust-lld", by_name(ANY), "the linker writes no times"),
     ("ld.lld", by_name(ANY), "the linker writes no times"),
     ("lld", by_name(ANY), "the linker writes no times"),
-    ("*gcc", searching(ANY), "driver; seeds names of temporary files by the clock"),
-    ("*gcc-[0-9]*", searching(ANY), "driver"),
-    ("*g++", searching(ANY), "driver"),
-    ("*g++-[0-9]*", searching(ANY), "driver"),
-    ("*cc", searching(ANY), "driver"),
-    ("*c++", searching(ANY), "driver"),
-    ("*clang", searching(ANY), "driver"),
-    ("*clang++", searching(ANY), "driver"),
-    ("*clang-[0-9]*", searching(ANY), "driver"),
+    ("*gcc", by_name(ANY), "driver; seeds names of temporary files by the clock"),
+    ("*gcc-[0-9]*", by_name(ANY), "driver"),
+    ("*g++", by_name(ANY), "driver"),
+    ("*g++-[0-9]*", by_name(ANY), "driver"),
+    ("*cc", by_name(ANY), "driver"),
+    ("*c++", by_name(ANY), "driver"),
+    ("*clang", by_name(ANY), "driver"),
+    ("*clang++", by_name(ANY), "driver"),
+    ("*clang-[0-9]*", by_name(ANY), "driver"),
     ("cc1", by_name(1), "seeds random names once; a second read would be __DATE__"),
     ("cc1plus", by_name(1), "as cc1"),
-    ("collect2", searching(ANY), "looks for ld on PATH"),
-    ("lto-wrapper", searching(ANY), "part of gcc"),
+    ("collect2", by_name(ANY), "looks for ld on PATH"),
+    ("lto-wrapper", by_name(ANY), "part of gcc"),
     ("lto1", by_name(ANY), "part of gcc"),
     ("*as", by_name(ANY), "the assembler writes no times"),
     ("*ld", by_name(ANY), "the linker writes no times"),
     ("*ld.bfd", by_name(ANY), "the linker writes no times"),
     ("*ld.gold", by_name(ANY), "the linker writes no times"),
     ("*ar", by_name(ANY), "archives are deterministic unless asked otherwise"),
-    ("*gcc-ar*", searching(ANY), "as ar"),
+    ("*gcc-ar*", by_name(ANY), "as ar"),
     ("*ranlib", by_name(ANY), "as ar"),
     ("*nm", by_name(ANY), "reads only"),
     ("*strip", by_name(ANY), "writes no times"),
@@ -63,15 +61,11 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
 ];
 
 const fn by_name(clock_reads: u32) -> Traits {
-    Traits { asks_by_name: true, clock_reads, searches_path: false }
-}
-
-const fn searching(clock_reads: u32) -> Traits {
-    Traits { asks_by_name: true, clock_reads, searches_path: true }
+    Traits { asks_by_name: true, clock_reads }
 }
 
 const fn whole(clock_reads: u32) -> Traits {
-    Traits { asks_by_name: false, clock_reads, searches_path: false }
+    Traits { asks_by_name: false, clock_reads }
 }
 
 /// Traits of the program at `exe`. A Rust program of the user's own (a build script, a generator) asks by name unless
@@ -82,7 +76,7 @@ pub fn traits_of(exe: &Path) -> Traits {
         return *traits;
     }
     // coreutils and friends, which scripts start by the dozen, land here: the whole environment.
-    Traits { asks_by_name: false, clock_reads: 0, searches_path: false }
+    Traits { asks_by_name: false, clock_reads: 0 }
 }
 
 fn matches_versioned(pattern: &str, name: &str) -> bool {
@@ -133,7 +127,7 @@ mod tests {
     #[test]
     fn names() {
         let t = |n: &str| traits_of(Path::new(n));
-        assert!(t("/usr/bin/x86_64-linux-gnu-gcc-12").searches_path);
+        assert!(t("/usr/bin/x86_64-linux-gnu-gcc-12").asks_by_name);
         assert!(t("/usr/lib/gcc/x86_64-linux-gnu/12/cc1").asks_by_name);
         assert!(!t("/usr/bin/python3.11").asks_by_name);
         assert_eq!(t("/usr/bin/date").clock_reads, 0);

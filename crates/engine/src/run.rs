@@ -81,19 +81,27 @@ impl Session<'_> {
         let clock = Instant::now();
         let start = Start { program: &action.program, argv0: &action.argv0, args: &action.args, env: &env };
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut unfinished = Vec::new();
         let status = kache_os::run_streaming(&start, |stream, chunk| {
             let kept = match stream {
                 Stream::Out => &mut stdout,
                 Stream::Err => &mut stderr,
             };
-            if action.json && stream == Stream::Err {
-                self.remember_metadata(chunk);
-            }
             if kept.len() <= STREAM_LIMIT {
                 kept.extend_from_slice(chunk);
             }
-            kache_os::write_stream(stream, chunk)
+            if !action.json || stream == Stream::Out {
+                return kache_os::write_stream(stream, chunk);
+            }
+            // Messages are lines, and cargo acts on whole ones only.
+            unfinished.extend_from_slice(chunk);
+            let whole = memchr::memrchr(b'\n', &unfinished).map_or(0, |at| at + 1);
+            self.remember_metadata(&unfinished[..whole]);
+            kache_os::write_stream(stream, &unfinished[..whole])?;
+            unfinished.drain(..whole);
+            Ok(())
         })?;
+        let _ = kache_os::write_stream(Stream::Err, &unfinished);
         let tool_ms = clock.elapsed().as_millis() as u64;
         Ok((status, Ran { stdout, stderr, tool_ms, started, trace: observer.map(|o| o.trace) }))
     }

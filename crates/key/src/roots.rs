@@ -134,16 +134,18 @@ impl Roots {
         Roots { places: self.places.iter().filter(|(r, _)| r.moves_with_checkout()).cloned().collect() }
     }
 
+    /// The root a path lies in; of several, the deepest.
+    pub fn innermost(&self, path: &[u8]) -> Option<Root> {
+        let inside = |place: &[u8]| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+        self.places.iter().find(|(_, place)| inside(place)).map(|(root, _)| *root)
+    }
+
     /// A path in stored form.
     pub fn encode_path(&self, path: &[u8]) -> Vec<u8> {
-        for (root, place) in &self.places {
-            if let Some(rest) = path.strip_prefix(place.as_slice())
-                && (rest.is_empty() || rest[0] == b'/')
-            {
-                return [&[MARK, root.letter()], rest].concat();
-            }
+        match self.innermost(path).and_then(|root| Some((root, self.place(root)?.len()))) {
+            Some((root, length)) => [&[MARK, root.letter()], &path[length..]].concat(),
+            None => path.to_vec(),
         }
-        path.to_vec()
     }
 
     /// Text (an argument, a variable, a file) in stored form: each root that stands there as a whole path or as the

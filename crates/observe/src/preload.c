@@ -68,7 +68,7 @@ _Static_assert(sizeof(long) == 8, "the 64-bit twins of the file calls are taken 
 
 enum {
     START = 1, LOADED, OPEN, ABSENT, FAILED, STAT, LSTAT, LIST, READLINK, RESOLVE, MKDIR, RENAME, UNLINK, LINK, SYMLINK,
-    META, GETENV, EXEC, EXECFAIL, SEARCHPATH, SPAWN, CLOCK, NET, FORK,
+    META, GETENV, EXEC, EXECFAIL, SEARCHPATH, SPAWN, CLOCK, NET, FORK, WHERE,
 };
 enum { READ = 1, WRITE = 2, CREATE = 4, TRUNCATE = 8, EXCL = 16, EXISTED = 32, DIRECTORY = 64 }; /* flags of OPEN */
 enum { UNSET = 1 };      /* flags of GETENV */
@@ -598,7 +598,21 @@ EXPORT ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t siz
     return r;
 }
 
+/* Where the process is reaches results as data when a program's own code asks: by whose code is told once per object. */
+static void note_where(const void *caller)
+{
+    Dl_info info;
+    if (!observing())
+        return;
+    int e = errno;
+    const char *object = dladdr(caller, &info) && info.dli_fname ? info.dli_fname : "";
+    if (first_time(finish(hash(0x5851f42d4c957f2du, object))))
+        emit(WHERE, 0, 0, 0, object, "");
+    errno = e;
+}
+
 #define RESOLVED(call)                                                    \
+    note_where(__builtin_return_address(0));                              \
     char *r = call;                                                       \
     if (r && path)                                                        \
         note_answer(RESOLVE, AT_FDCWD, path, r, strlen(r));               \
@@ -609,6 +623,23 @@ EXPORT char *realpath(const char *restrict path, char *restrict out) { RESOLVED(
 char *__realpath_chk(const char *, char *, size_t);
 EXPORT char *__realpath_chk(const char *path, char *out, size_t room) { RESOLVED(REAL(__realpath_chk)(path, out, room)) }
 EXPORT char *canonicalize_file_name(const char *path) { RESOLVED(REAL(canonicalize_file_name)(path)) }
+
+EXPORT char *getcwd(char *out, size_t room)
+{
+    note_where(__builtin_return_address(0));
+    return REAL(getcwd)(out, room);
+}
+char *__getcwd_chk(char *, size_t, size_t);
+EXPORT char *__getcwd_chk(char *out, size_t room, size_t size)
+{
+    note_where(__builtin_return_address(0));
+    return REAL(__getcwd_chk)(out, room, size);
+}
+EXPORT char *get_current_dir_name(void)
+{
+    note_where(__builtin_return_address(0));
+    return REAL(get_current_dir_name)();
+}
 
 /* ---- listings ---- */
 

@@ -54,6 +54,7 @@
 //! | CLOCK | | | arg: 1, 2; later reads are not told |
 //! | NET | `inet 127.0.0.1:80`, `inet6 [::1]:80`, `unix /path`, `unix @abstract`, `resolve host` | | |
 //! | FORK | | | arg: the process it was copied from |
+//! | WHERE | object whose code asked | | getcwd or realpath; told once per object |
 //!
 //! A path search is one record: the directories before the one found are known from the name and PATH.
 //! Interpreters of scripts (`#!`) are an OPEN by the process that executes.
@@ -119,10 +120,11 @@ pub enum Kind {
     Clock,
     Net,
     Fork,
+    Where,
 }
 
 impl Kind {
-    const ALL: [Kind; 24] = [
+    const ALL: [Kind; 25] = [
         Kind::Start,
         Kind::Loaded,
         Kind::Open,
@@ -147,6 +149,7 @@ impl Kind {
         Kind::Clock,
         Kind::Net,
         Kind::Fork,
+        Kind::Where,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

@@ -40,7 +40,8 @@ const DECLARED: &[(&str, &str)] = &[
     ("--diagnostic-width", "shapes messages"),
     ("--remap-path-prefix", "in the key"),
     ("--test", "in the key"),
-    ("-L", "dependency and native directories; native ones are refused"),
+    ("-L", "dependencies are named by --extern; of native directories the names and libraries are inputs"),
+    ("-l", "in the key; found in the native directories"),
     ("-A", "in the key"),
     ("-W", "in the key"),
     ("-D", "in the key"),
@@ -100,6 +101,7 @@ struct Parsed {
     source: Option<PathBuf>,
     externs: Vec<PathBuf>,
     search_dirs: Vec<PathBuf>,
+    native_dirs: Vec<PathBuf>,
     messages: Vec<u8>,
     json: bool,
     coloured: bool,
@@ -154,7 +156,8 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                 if dir.len() < value.len() {
                     p.search_dirs.push(kache_os::path(dir).to_path_buf());
                 } else {
-                    p.undeclared.get_or_insert("-L native".into());
+                    let plain = value.iter().position(|b| *b == b'=').map_or(value, |eq| &value[eq + 1..]);
+                    p.native_dirs.push(kache_os::path(plain).to_path_buf());
                 }
             }
             b"-C" | b"--codegen" => {
@@ -367,6 +370,7 @@ pub fn action(
         json: p.json,
         dep_info,
         externs: p.externs,
+        native_dirs: p.native_dirs,
     })
 }
 

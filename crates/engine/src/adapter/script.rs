@@ -114,6 +114,7 @@ pub fn action(
         json: false,
         dep_info: None,
         externs: Vec::new(),
+        native_dirs: Vec::new(),
     })
 }
 
