@@ -72,7 +72,8 @@ pub fn kinship(first: &Path, second: &Path) -> Kinship {
     for path in files(&ours) {
         let rel = path.strip_prefix(&ours).expect("below").to_owned();
         let part = |p: &str| rel.components().any(|c| c.as_os_str() == p);
-        if part("incremental") || part(".fingerprint") {
+        let own = ["root-output", ".rustc_info.json"].iter().any(|n| rel.ends_with(n));
+        if own || part("incremental") || part(".fingerprint") {
             continue;
         }
         let Ok(bytes) = fs::read(&path) else { continue };
