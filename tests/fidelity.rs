@@ -168,7 +168,7 @@ fn panics_tell_the_place_as_without_kache() {
     let told = |out: Outcome| {
         let text = format!("{}{}", out.stdout, out.stderr);
         text.split_inclusive(' ')
-            .filter(|w| !w.trim().trim_matches(['(', ')']).parse::<u32>().is_ok())
+            .filter(|w| w.trim().trim_matches(['(', ')']).parse::<u32>().is_err())
             .collect::<String>()
     };
     let run = |more: &str| {

@@ -22,7 +22,7 @@ fn script<'s>(space: &'s Space, at: &str, body: &str) -> Tree<'s> {
     tree
 }
 
-fn run_of<'o>(out: &'o Outcome) -> &'o Event {
+fn run_of(out: &Outcome) -> &Event {
     match out.actions().find(|e| e.action() == "build-script") {
         Some(event) => event,
         None => panic!("no build script ran through kache\n{}", out.world()),

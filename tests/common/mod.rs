@@ -433,7 +433,6 @@ impl<'s> Run<'s> {
         command
     }
 
-    #[must_use]
     pub fn run(self) -> Outcome {
         self.spawn().wait()
     }
@@ -465,7 +464,6 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    #[must_use]
     pub fn wait(mut self) -> Outcome {
         let start = Instant::now();
         let status = loop {
