@@ -442,7 +442,7 @@ fn linker() {
     let tree = says(&space, "pub fn tell() -> u32 { 1 }\n");
     let linker = space.site("bin/linker");
     write_script(&linker, "#!/bin/sh\nexec cc \"$@\"\n");
-    let mut case = Case::new(&tree);
+    let mut case = Case::new(&tree).needs_observation();
     case.build.rustflags = format!("-C linker={}", linker.display());
     case.changes(BOTH, |t, _| {
         write_script(&t.space.site("bin/linker"), "#!/bin/sh\nexec cc \"$@\" -Wl,--build-id=0x1234\n");
