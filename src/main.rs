@@ -13,6 +13,8 @@ enum Role<'a> {
     Compiler(&'a [OsString]),
     /// `kache --build-script REAL ARGV0 ARGS…`, from the launcher.
     BuildScript(&'a [OsString]),
+    /// `kache --version`: of this binary itself, so that a different `kache-cli` beside it shows.
+    Version,
     /// Everything else is a command for `kache-cli`.
     Command(&'a [OsString]),
 }
@@ -20,6 +22,7 @@ enum Role<'a> {
 fn role(args: &[OsString]) -> Role<'_> {
     match args.get(1) {
         Some(first) if first == kache_engine::BUILD_SCRIPT_ROLE && args.len() > 2 => Role::BuildScript(&args[2..]),
+        Some(first) if args.len() == 2 && (first == "--version" || first == "-V") => Role::Version,
         Some(first) if kache_engine::is_tool(first) || Path::new(first).components().count() > 1 => {
             Role::Compiler(&args[1..])
         }
@@ -34,6 +37,10 @@ extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
     match role(&invocation.args) {
         Role::Compiler(args) => kache_engine::compile(&invocation, &settings(&invocation), args),
         Role::BuildScript(args) => kache_engine::build_script(&invocation, &settings(&invocation), args),
+        Role::Version => {
+            println!("kache {}", env!("CARGO_PKG_VERSION"));
+            0
+        }
         Role::Command(args) => command(args),
     }
 }

@@ -47,29 +47,14 @@ fn main() {
 
     let out = PathBuf::from(variable("OUT_DIR"));
     let compiler = compiler();
-    let preload = compile(
-        &compiler,
-        PRELOAD,
-        "src/preload.c",
-        &out.join("preload.so"),
-        PRELOAD_LIBS,
-    );
+    let preload = compile(&compiler, PRELOAD, "src/preload.c", &out.join("preload.so"), PRELOAD_LIBS);
     let flags = [LAUNCHER, LAUNCHER_FREESTANDING].concat();
-    let launcher = compile(
-        &compiler,
-        &flags,
-        "src/launcher.c",
-        &out.join("launcher"),
-        &[],
-    );
+    let launcher = compile(&compiler, &flags, "src/launcher.c", &out.join("launcher"), &[]);
     match preload.and(launcher) {
         Ok(()) => println!("cargo:rustc-cfg=observed"),
         // A system without glibc has no names to interpose; kache works there on declared inputs.
         Err(why) if variable("CARGO_CFG_TARGET_ENV") == "musl" => {
-            let first = why
-                .lines()
-                .find(|line| line.contains("error"))
-                .unwrap_or("it does not compile here");
+            let first = why.lines().find(|line| line.contains("error")).unwrap_or("it does not compile here");
             println!("cargo:warning=the observer is left out: {first}");
         }
         Err(why) => {
@@ -82,10 +67,7 @@ fn main() {
 /// The compiler and its first arguments: `CC` may be "ccache gcc" or "gcc -m64".
 fn compiler() -> Vec<String> {
     let target = variable("TARGET");
-    let mut names = vec![
-        format!("CC_{target}"),
-        format!("CC_{}", target.replace('-', "_")),
-    ];
+    let mut names = vec![format!("CC_{target}"), format!("CC_{}", target.replace('-', "_"))];
     names.extend(match variable("HOST") == target {
         true => ["HOST_CC".to_owned(), "CC".to_owned()],
         false => ["TARGET_CC".to_owned(), "CC".to_owned()],
@@ -93,24 +75,11 @@ fn compiler() -> Vec<String> {
     for name in &names {
         println!("cargo:rerun-if-env-changed={name}");
     }
-    let chosen = names
-        .iter()
-        .find_map(|name| env::var(name).ok().filter(|value| !value.trim().is_empty()));
-    chosen
-        .as_deref()
-        .unwrap_or("cc")
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect()
+    let chosen = names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.trim().is_empty()));
+    chosen.as_deref().unwrap_or("cc").split_whitespace().map(str::to_owned).collect()
 }
 
-fn compile(
-    compiler: &[String],
-    flags: &[&str],
-    source: &str,
-    output: &Path,
-    libs: &[&str],
-) -> Result<(), String> {
+fn compile(compiler: &[String], flags: &[&str], source: &str, output: &Path, libs: &[&str]) -> Result<(), String> {
     let ran = Command::new(&compiler[0])
         .args(&compiler[1..])
         .args(flags)

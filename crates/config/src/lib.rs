@@ -414,7 +414,8 @@ mod tests {
     /// Guards: what is shown of a setting reads back as the same value.
     #[test]
     fn shown_values_read_back() {
-        let vars = [("KACHE_MAX_SIZE", "1536MiB"), ("KACHE_EXCLUDE", "a,b*"), ("KACHE_BASE_DIR", "/b"), ("KACHE_LOG", "info")];
+        let vars =
+            [("KACHE_MAX_SIZE", "1536MiB"), ("KACHE_EXCLUDE", "a,b*"), ("KACHE_BASE_DIR", "/b"), ("KACHE_LOG", "info")];
         let before = resolve(&vars, Path::new("/"));
         let mut after = resolve(&[], Path::new("/"));
         for setting in SETTINGS {

@@ -7,7 +7,7 @@ use crate::reason::{Reason, Why};
 use crate::sources;
 use crate::world::World;
 use kache_config::Settings;
-use kache_key::{Digest, Form, Framed, Input, PathSet};
+use kache_key::{Digest, Framed, Input, PathSet};
 use kache_os::{Stamp, bytes};
 use kache_store::Memo;
 use std::collections::BTreeSet;
@@ -44,7 +44,9 @@ pub fn toolchain_identity(tool: &Path, digest_of: &dyn Fn(&Path) -> Option<Diges
 /// Declines actions that a procedural macro may take part in: every `--extern` must be known to be free of them.
 pub fn check_externs(action: &Action, memo: &Memo) -> Result<(), Why> {
     for file in &action.externs {
-        let free = kache_os::stat(file).ok().and_then(|meta| memo.get(&meta)).is_some_and(|known| known.macro_free);
+        let meta = kache_os::stat(file).ok();
+        let known = meta.and_then(|m| memo.get(&m).or_else(|| memo.output_in(&m)));
+        let free = known.is_some_and(|k| k.macro_free);
         if !free {
             return Err(Why::new(Reason::MacroUnknown, file.display()));
         }
@@ -62,8 +64,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     let newest = start.minus_ms(settings.too_new_ms);
     for file in info.files.iter().chain(&action.externs) {
         let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
-        let known = world.memo.get(&meta).is_some_and(|k| k.output);
-        if !known && meta.mtime.max(meta.ctime) >= newest {
+        if meta.mtime.max(meta.ctime) >= newest && !world.is_known_output(file, &meta) {
             return Err(Why::new(Reason::TooNew, file.display()));
         }
     }
@@ -73,14 +74,15 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     for dir in &action.native_dirs {
         let stored = |p: &Path| world.roots.encode_path(bytes(p));
         inputs.insert(Input::List(stored(dir)));
-        let libraries = kache_os::list(dir).unwrap_or_default().into_iter().map(|(name, _)| dir.join(kache_os::path(&name)));
+        let libraries =
+            kache_os::list(dir).unwrap_or_default().into_iter().map(|(name, _)| dir.join(kache_os::path(&name)));
         inputs.extend(libraries.filter(|p| is_library(p)).map(|p| Input::Path(stored(&p))));
     }
     for name in info.variables {
         let value = world.invocation.value(&name).unwrap_or_default();
         let input = if portable.iter().any(|p| p.as_bytes() == name) {
             Input::EnvPortable(name)
-        } else if world.roots.of_checkout().encode(value, Form::Plain) != value {
+        } else if world.is_placed(value) {
             Input::EnvPlace(name)
         } else {
             Input::Env(name)
@@ -107,7 +109,8 @@ mod tests {
         std::fs::create_dir_all(dir.join("lib/rustlib/t/lib")).unwrap();
         std::fs::write(dir.join("bin/rustc"), "1").unwrap();
         std::fs::write(dir.join("lib/rustlib/t/lib/libstd.rlib"), "1").unwrap();
-        let id = || Digest::of(&toolchain_identity(&dir.join("bin/rustc"), &|f| Some(Digest::of(&std::fs::read(f).ok()?))));
+        let id =
+            || Digest::of(&toolchain_identity(&dir.join("bin/rustc"), &|f| Some(Digest::of(&std::fs::read(f).ok()?))));
         let before = id();
         assert_eq!(before, id());
         std::fs::write(dir.join("lib/rustlib/t/lib/libstd.rlib"), "22").unwrap();

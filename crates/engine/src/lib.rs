@@ -19,7 +19,7 @@ pub use adapter::{rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
 pub use invocation::Invocation;
 pub use reason::{Reason, Why};
 
-use action::Action;
+use action::{Action, Kind};
 use kache_config::{LogLevel, Settings};
 use kache_key::{Digest, Recipe, Roots};
 use kache_os::bytes;
@@ -85,9 +85,6 @@ impl<'a> Session<'a> {
     }
 
     fn allowed(&self) -> Result<(), Why> {
-        for warning in &self.settings.warnings {
-            self.warn_once(warning);
-        }
         if self.settings.disabled { Err(Reason::Disabled.into()) } else { Ok(()) }
     }
 
@@ -101,6 +98,14 @@ impl<'a> Session<'a> {
 
     /// The whole story: look up, restore, or run and record.
     fn serve(&self, described: Result<Action, Why>, plain: Plain) -> ! {
+        // Cargo swallows what is said while it asks questions.
+        let asked = match &described {
+            Ok(action) => action.kind == Kind::Query,
+            Err(why) => why.reason == Reason::Query,
+        };
+        for warning in self.settings.warnings.iter().filter(|_| !asked) {
+            self.warn_once(warning);
+        }
         let mut action = match described {
             Ok(action) => action,
             Err(why) => self.step_aside(&plain, why),
@@ -111,8 +116,11 @@ impl<'a> Session<'a> {
         }
         let weak = action.fingerprint();
         let world = World::new(self.invocation, &action.roots, &self.memo, &action.messages, self.settings.too_new_ms);
-        if let Some(ending) = self.look_up(&action, &world, &weak) {
-            self.finish(&action, Outcome::Hit, ending);
+        // A request to compile incrementally may be served by what was compiled without, never the other way round.
+        for weak in std::iter::once(weak).chain(action.fingerprint_without_scratch()) {
+            if let Some(ending) = self.look_up(&action, &world, &weak) {
+                self.finish(&action, Outcome::Hit, ending);
+            }
         }
         if let Some(why) = self.not_worth_recording(&action) {
             let ending = Ending { why: Some(why), weak: Some(weak), ..Ending::default() };
@@ -143,7 +151,9 @@ impl<'a> Session<'a> {
         action.fields.push(("salt", self.settings.key_salt.clone().into_bytes()));
         action.fields.push(("inputs", if self.settings.observe { b"observed".to_vec() } else { b"declared".to_vec() }));
         if !self.settings.observe {
-            action.fields.push(("toolchain", declared::toolchain_identity(&action.program, &|file| self.digest_of(file))));
+            action
+                .fields
+                .push(("toolchain", declared::toolchain_identity(&action.program, &|file| self.digest_of(file))));
         }
     }
 
@@ -176,7 +186,10 @@ impl<'a> Session<'a> {
         if outcome != Outcome::Skipped {
             let ending = Ending { why: Some(why), ..Ending::default() };
             let name = name_in(&plain.args).unwrap_or(program);
-            self.append("passthrough", &name, &name, None, outcome, &ending);
+            let mut args = plain.args.iter().skip_while(|a| *a != "--out-dir").skip(1);
+            let out_dir = args.next().map(|dir| self.invocation.cwd.join(dir));
+            let build = out_dir.and_then(|d| adapter::build_root(&d)).map(|d| d.to_string_lossy().into_owned());
+            self.append("passthrough", &name, &name, build, outcome, &ending);
         }
         let fallback = self.settings.fallback.as_ref().filter(|_| outcome != Outcome::Skipped);
         if let Some(wrapper) = fallback {
@@ -226,7 +239,10 @@ impl<'a> Session<'a> {
     fn append(&self, kind: &str, name: &str, unit: &str, build_dir: Option<String>, outcome: Outcome, ending: &Ending) {
         let why = ending.why.as_ref();
         self.note(if outcome == Outcome::Error { LogLevel::Warn } else { LogLevel::Info }, &|| {
-            format!("{outcome:?} {kind} {unit} {}", why.map_or(String::new(), |w| format!("{}: {}", w.reason.explanation().sentence, w.detail)))
+            format!(
+                "{outcome:?} {kind} {unit} {}",
+                why.map_or(String::new(), |w| format!("{}: {}", w.reason.explanation().sentence, w.detail))
+            )
         });
         let restored = &ending.restored;
         self.store.append_event(&Event {
@@ -254,7 +270,8 @@ impl<'a> Session<'a> {
     /// One line on standard error, once per build: the first process that can make a mark named after cargo, our parent,
     /// says it.
     fn warn_once(&self, text: &str) {
-        let name = format!("kache-warned-{}-{}", kache_os::parent_process_id(), &Digest::of(text.as_bytes()).hex()[..8]);
+        let name =
+            format!("kache-warned-{}-{}", kache_os::parent_process_id(), &Digest::of(text.as_bytes()).hex()[..8]);
         let temp = self.invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
         let said_before = |dir: &Path| match kache_os::create_new(&dir.join(&name), 0o600) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Some(true),

@@ -6,7 +6,7 @@ use crate::action::{Action, Kind, Outputs};
 use crate::programs::{self, EnvUse};
 use crate::reason::{Reason, Why};
 use crate::world::{World, is_noise, is_plumbing};
-use kache_key::{Form, Input, PathSet, Root};
+use kache_key::{Input, PathSet, Root};
 use kache_observe::{Kind as Touch, Record, Trace, flag};
 use kache_os::{Stamp, bytes, path};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -88,7 +88,8 @@ struct Reading<'a> {
     of_path: Vec<(Vec<u8>, Input)>,
     /// Names asked for; whether by the user's own program, to which nothing is noise.
     variables: BTreeMap<Vec<u8>, bool>,
-    whole_environment: bool,
+    /// How the environment was read beside by name.
+    environment: EnvUse,
     /// The user's own code asked for the working directory or a canonical path: it may use it in any way.
     asked_where: bool,
     parents: HashMap<PathBuf, PathBuf>,
@@ -105,7 +106,7 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
         inputs: BTreeSet::new(),
         of_path: Vec::new(),
         variables: BTreeMap::new(),
-        whole_environment: false,
+        environment: EnvUse::ByName,
         asked_where: false,
         parents: HashMap::new(),
     };
@@ -115,10 +116,12 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
         let exe = &trace.program_of(index).exe;
         let traits = programs::traits_of(path(exe));
         match record.kind {
-            Touch::Getenv if traits.asks_by_name || is_by_name(exe, &mut env_uses) => {
+            Touch::Getenv if traits.asks_by_name || env_use_of(exe, &mut env_uses) < EnvUse::Whole => {
                 *reading.variables.entry(record.a.clone()).or_default() |= programs::is_rust_binary(path(exe));
             }
-            Touch::Start if !traits.asks_by_name && !is_by_name(exe, &mut env_uses) => reading.whole_environment = true,
+            Touch::Start if !traits.asks_by_name => {
+                reading.environment = reading.environment.max(env_use_of(exe, &mut env_uses));
+            }
             // rustc itself reads the clock once, to name an incremental session.
             Touch::Clock if record.arg as u32 > traits.clock_reads || is_compiler(exe) && action.scratch.is_none() => {
                 return Err(Why::new(Reason::Clock, path(exe).display()));
@@ -137,9 +140,8 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
             reading.take(record, search_path(trace, index));
         }
     }
-    // A procedural macro that calls std::env::vars reads what no interposed function sees.
-    if macros.iter().any(|m| programs::env_use(path(m)) == EnvUse::Whole) {
-        reading.whole_environment = true;
+    for file in &macros {
+        reading.environment = reading.environment.max(programs::env_use(path(file)));
     }
     if bytes(&action.program).iter().all(|b| *b != b'/') {
         reading.inputs.insert(Input::Search { name: bytes(&action.program).to_vec(), dirs: vec![Vec::new()] });
@@ -168,10 +170,12 @@ fn search_path(trace: &Trace, index: usize) -> Option<&[u8]> {
     later.take(64).find(|r| r.kind == Touch::SearchPath && r.pid == record.pid).map(|r| r.a.as_slice())
 }
 
-/// Build scripts' real programs are Rust: their symbols tell.
-fn is_by_name(exe: &[u8], known: &mut HashMap<Vec<u8>, EnvUse>) -> bool {
-    programs::is_rust_binary(path(exe))
-        && *known.entry(exe.to_vec()).or_insert_with(|| programs::env_use(path(exe))) == EnvUse::ByName
+/// Build scripts' real programs are Rust: their symbols tell. Others that are not in the table may read all.
+fn env_use_of(exe: &[u8], known: &mut HashMap<Vec<u8>, EnvUse>) -> EnvUse {
+    if !programs::is_rust_binary(path(exe)) {
+        return EnvUse::Whole;
+    }
+    *known.entry(exe.to_vec()).or_insert_with(|| programs::env_use(path(exe)))
 }
 
 impl Reading<'_> {
@@ -234,7 +238,8 @@ impl Reading<'_> {
         let stored = self.stored(&r.a);
         // Shells and drivers search PATH by trying each place: whatever lies directly in one of its directories may have
         // been searched for, and something found in an earlier or a new one would have been taken.
-        let tried = matches!(r.kind, Touch::Absent | Touch::Stat | Touch::Open | Touch::Exec | Touch::Spawn | Touch::ExecFail);
+        let tried =
+            matches!(r.kind, Touch::Absent | Touch::Stat | Touch::Open | Touch::Exec | Touch::Spawn | Touch::ExecFail);
         if tried && r.b.is_empty() && self.on_path(&r.a) {
             let name = path(&r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
             self.inputs.insert(Input::Search { name, dirs: vec![Vec::new()] });
@@ -368,8 +373,9 @@ impl Reading<'_> {
                 Ok(meta) => {
                     let is_list = matches!(input, Input::List(_));
                     let counts = meta.is_file() || is_list;
-                    let new = meta.mtime.max(if meta.mtime == kache_store::SEAL { meta.mtime } else { meta.ctime }) >= newest;
-                    if counts && new && !self.world.memo.get(&meta).is_some_and(|known| known.output) {
+                    let new =
+                        meta.mtime.max(if meta.mtime == kache_store::SEAL { meta.mtime } else { meta.ctime }) >= newest;
+                    if counts && new && !self.world.is_known_output(place, &meta) {
                         return Err(Why::new(Reason::TooNew, place.display()));
                     }
                 }
@@ -395,8 +401,17 @@ impl Reading<'_> {
     }
 
     fn environment(&mut self, portable: &[String]) {
-        if self.whole_environment {
+        if self.environment > EnvUse::ByName {
             self.inputs.insert(Input::EnvAll);
+        }
+        if self.environment == EnvUse::Whole {
+            // It may use any value in any way: places in the workspace bind.
+            let placed = self.world.invocation.env.iter().filter(|(name, value)| {
+                !is_noise(bytes(name))
+                    && self.world.portable_value(bytes(value)) == bytes(value)
+                    && self.world.is_placed(bytes(value))
+            });
+            self.inputs.extend(placed.map(|(name, _)| Input::EnvPlace(bytes(name).to_vec())));
         }
         for (name, by_script) in std::mem::take(&mut self.variables) {
             if is_plumbing(&name) || !by_script && noisy_variable(&name) {
@@ -408,7 +423,7 @@ impl Reading<'_> {
             let of_build = self.action.kind == Kind::BuildScript && self.world.portable_value(value) != value;
             let input = if portable.contains(&text) || of_build {
                 Input::EnvPortable(name)
-            } else if self.world.roots.of_checkout().encode(value, Form::Plain) != value {
+            } else if self.world.is_placed(value) {
                 Input::EnvPlace(name)
             } else {
                 Input::Env(name)

@@ -88,31 +88,38 @@ fn matches_versioned(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// What of `std::env` a Rust program or library holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a Rust program or library reads its environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EnvUse {
     ByName,
+    /// It holds `std::env::vars_os`, as all do that start programs with a changed environment.
+    Perhaps,
+    /// It calls `std::env::vars`, or can't be read.
     Whole,
 }
 
-/// Reads the symbol names of a Rust program or library: `std::env::vars` is among them only if something calls it. Both
-/// of rustc's name manglings write its path as `3std3env7vars_os`. A stripped binary tells nothing.
+/// Reads the symbol names of a Rust program or library: what of `std::env` is among them is there because something calls
+/// it. Both of rustc's name manglings write `std::env::vars` as `3std3env4vars`. A stripped binary tells nothing.
 pub fn env_use(binary: &Path) -> EnvUse {
     use object::{Object, ObjectSymbol};
     const LIMIT: u64 = 1 << 30;
     let Ok(data) = kache_os::read_bounded(binary, LIMIT) else { return EnvUse::Whole };
     let Ok(file) = object::File::parse(&*data) else { return EnvUse::Whole };
     let mut of_std = false;
+    let mut found = EnvUse::ByName;
     for symbol in file.symbols().chain(file.dynamic_symbols()) {
         let name = symbol.name_bytes().unwrap_or_default();
-        if memchr::memmem::find(name, b"3std3env").is_some_and(|at| {
-            [&b"7vars_os"[..], b"4vars"].iter().any(|f| name[at + 8..].starts_with(f))
-        }) {
+        let Some(at) = memchr::memmem::find(name, b"3std") else { continue };
+        of_std = true;
+        let rest = &name[at + 4..];
+        if rest.starts_with(b"3env4vars") {
             return EnvUse::Whole;
         }
-        of_std |= memchr::memmem::find(name, b"3std").is_some();
+        if rest.starts_with(b"3env7vars_os") {
+            found = EnvUse::Perhaps;
+        }
     }
-    if of_std { EnvUse::ByName } else { EnvUse::Whole }
+    if of_std { found } else { EnvUse::Whole }
 }
 
 /// Whether a path is a build script's real program or another binary whose symbols tell more than its name.

@@ -63,6 +63,12 @@ impl Session<'_> {
         let strong = set.strong(weak, &mut |input| {
             let state = world.state(input);
             states.push((input.describe(), state.clone()));
+            if *input == Input::EnvAll {
+                let named = |(name, digest): (&[u8], Digest)| {
+                    (format!("variable {}", Roots::readable(name)), State::Hashed(digest))
+                };
+                states.extend(world.variables().into_iter().map(named));
+            }
             state
         });
         let about = Inputs {

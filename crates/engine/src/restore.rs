@@ -44,7 +44,9 @@ impl Session<'_> {
         for set in self.store.path_sets(weak) {
             let strong = set.strong(weak, &mut |input| world.state(input));
             let Some(entry) = self.store.entry(&strong) else {
-                self.note(LogLevel::Debug, &|| format!("{}: no entry {strong:?} for a path set of {}", action.unit, set.inputs.len()));
+                self.note(LogLevel::Debug, &|| {
+                    format!("{}: no entry {strong:?} for a path set of {}", action.unit, set.inputs.len())
+                });
                 continue;
             };
             let entry = match self.trusted(&strong, entry) {
@@ -94,9 +96,10 @@ impl Session<'_> {
                     OutputKind::File { data: Data::Inline(data), executable } => {
                         Ready::Bytes { data: data.clone(), executable: *executable }
                     }
-                    OutputKind::Text { data, form, executable } => {
-                        Ready::Bytes { data: world.roots.decode(&self.bytes_of(data)?, *form)?, executable: *executable }
-                    }
+                    OutputKind::Text { data, form, executable } => Ready::Bytes {
+                        data: world.roots.decode(&self.bytes_of(data)?, *form)?,
+                        executable: *executable,
+                    },
                     OutputKind::Symlink(target) => Ready::Symlink(world.place(target)?),
                     OutputKind::Dir => Ready::Dir,
                 },

@@ -50,7 +50,8 @@ impl Session<'_> {
         };
         world.look_again();
         let mut ending = Ending { tool_ms: ran.tool_ms, weak: Some(*weak), ..Ending::default() };
-        let recorded = if status.success() { self.record(action, world, weak, &ran) } else { Err(Reason::ToolFailed.into()) };
+        let recorded =
+            if status.success() { self.record(action, world, weak, &ran) } else { Err(Reason::ToolFailed.into()) };
         drop(lock);
         match recorded {
             Ok(key) => (ending.stored, ending.key) = (true, Some(key)),
@@ -64,7 +65,8 @@ impl Session<'_> {
     }
 
     fn run(&self, action: &Action) -> std::io::Result<(ExitStatus, Ran)> {
-        let observer = if self.settings.observe { self.observer() } else { Err(std::io::ErrorKind::Unsupported.into()) };
+        let observer =
+            if self.settings.observe { self.observer() } else { Err(std::io::ErrorKind::Unsupported.into()) };
         if let (Err(error), true) = (&observer, self.settings.observe) {
             self.warn_once(&format!("nothing is stored: {error}"));
         }
@@ -153,6 +155,7 @@ impl Session<'_> {
 
 /// Whether anything but artifact notices was said.
 pub fn said_something(action: &Action, stderr: &[u8]) -> bool {
-    let notice = |line: &[u8]| line.is_empty() || memchr::memmem::find(line, b"\"$message_type\":\"artifact\"").is_some();
+    let notice =
+        |line: &[u8]| line.is_empty() || memchr::memmem::find(line, b"\"$message_type\":\"artifact\"").is_some();
     action.kind != Kind::Query && !stderr.split(|b| *b == b'\n').all(notice)
 }

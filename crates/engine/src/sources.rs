@@ -3,7 +3,6 @@
 use crate::action::{Action, Kind};
 use crate::world::World;
 use kache_config::Settings;
-use kache_key::Form;
 use kache_os::{bytes, path};
 use std::path::PathBuf;
 
@@ -68,11 +67,7 @@ pub fn portable_variables(action: &Action, settings: &Settings, world: &World) -
         return names;
     }
     let Some(info) = dep_info(action) else { return names };
-    let checkout = world.roots.of_checkout();
-    let places = info.variables.iter().filter(|v| {
-        let value = world.invocation.value(v).unwrap_or_default();
-        checkout.encode(value, Form::Plain) != value
-    });
+    let places = info.variables.iter().filter(|v| world.is_placed(world.invocation.value(v).unwrap_or_default()));
     let included = places.filter(|v| only_includes(&info, v));
     names.extend(included.map(|v| String::from_utf8_lossy(v).into_owned()));
     // clippy-driver looks for clippy.toml from there upward; what it finds, and what not, is observed.

@@ -87,7 +87,13 @@ pub fn is_noise(name: &[u8]) -> bool {
 }
 
 impl<'a> World<'a> {
-    pub fn new(invocation: &'a Invocation, roots: &'a Roots, memo: &'a Memo, messages: &'a [u8], margin_ms: u32) -> Self {
+    pub fn new(
+        invocation: &'a Invocation,
+        roots: &'a Roots,
+        memo: &'a Memo,
+        messages: &'a [u8],
+        margin_ms: u32,
+    ) -> Self {
         World {
             invocation,
             roots,
@@ -210,6 +216,19 @@ impl<'a> World<'a> {
         Ok(digest)
     }
 
+    /// Whether the file holds what kache itself wrote or recorded: that is final, however new its times are.
+    pub fn is_known_output(&self, path: &Path, meta: &Meta) -> bool {
+        if self.memo.get(meta).is_some_and(|known| known.output) {
+            return true;
+        }
+        let Some(known) = self.memo.output_in(meta) else { return false };
+        let same = File::open(path).and_then(|mut f| Digest::of_reader(&mut f)).is_ok_and(|now| now == known.digest);
+        if same {
+            self.memo.put(meta, known);
+        }
+        same
+    }
+
     fn remember(&self, meta: &Meta, digest: Digest) {
         if self.settled(meta) {
             self.memo.put(meta, Remembered { digest, output: false, macro_free: false });
@@ -262,13 +281,25 @@ impl<'a> World<'a> {
     }
 
     fn environment(&self) -> Digest {
-        let mut vars: Vec<_> = self.invocation.env.iter().filter(|(k, _)| !is_noise(bytes(k))).collect();
-        vars.sort();
         let mut hash = Framed::new("environment");
-        for (name, value) in vars {
-            hash.put(bytes(name)).put(&self.portable_value(bytes(value)));
+        for (name, value) in self.variables() {
+            hash.put(name).put(value.as_bytes());
         }
         hash.finish()
+    }
+
+    /// What counts for programs that read the whole environment, sorted: names, and digests of values with roots as
+    /// placeholders. Digests, because values may be secrets and this is also kept for explanations.
+    pub fn variables(&self) -> Vec<(&[u8], Digest)> {
+        let counted = self.invocation.env.iter().map(|(k, v)| (bytes(k), bytes(v))).filter(|(k, _)| !is_noise(k));
+        let mut vars: Vec<_> = counted.map(|(k, v)| (k, Digest::of(&self.roots.encode(v, Form::Plain)))).collect();
+        vars.sort();
+        vars
+    }
+
+    /// Whether a root that moves with the checkout stands in the value.
+    pub fn is_placed(&self, value: &[u8]) -> bool {
+        self.roots.of_checkout().encode(value, Form::Plain) != value
     }
 
     /// A value read by a program that may use it in any way: a place in the build directory is portable (what was written

@@ -57,7 +57,10 @@ impl Input {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     Absent,
-    File { digest: Digest, executable: bool },
+    File {
+        digest: Digest,
+        executable: bool,
+    },
     Dir,
     /// A device, a socket, …: nothing to hash.
     Other,

@@ -221,11 +221,17 @@ impl Roots {
     }
 }
 
-/// Makefile text line by line: comments are plain, rules are escaped.
+/// Makefile text as rustc writes it: comments and the target of a rule are plain, its dependencies are escaped.
 fn by_line(text: &[u8], mut each: impl FnMut(&[u8], Form) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() + 64);
     for line in text.split_inclusive(|b| *b == b'\n') {
-        out.extend(each(line, if line.starts_with(b"#") { Form::Plain } else { Form::Make })?);
+        let plain = match memmem::find(line, b": ") {
+            _ if line.starts_with(b"#") => line.len(),
+            Some(end_of_target) => end_of_target,
+            None => 0,
+        };
+        out.extend(each(&line[..plain], Form::Plain)?);
+        out.extend(each(&line[plain..], Form::Make)?);
     }
     Some(out)
 }
@@ -276,7 +282,9 @@ mod tests {
     fn escapes_by_form() {
         let a = roots(&[(Root::Workspace, "/a b")]);
         let b = roots(&[(Root::Workspace, "/c\"d")]);
-        assert_eq!(b.decode(&a.encode(b"x: /a\\ b/y", Form::Make), Form::Make).unwrap(), b"x: /c\"d/y");
+        let spaced = roots(&[(Root::Workspace, "/s p")]);
+        let rule = spaced.decode(&a.encode(b"/a b/x: /a\\ b/y\n/a\\ b/y:\n", Form::Make), Form::Make).unwrap();
+        assert_eq!(rule, b"/s p/x: /s\\ p/y\n/s\\ p/y:\n");
         assert_eq!(b.decode(&a.encode(b"# env-dep:X=/a b/y", Form::Make), Form::Make).unwrap(), b"# env-dep:X=/c\"d/y");
         assert_eq!(b.decode(&a.encode(b"{\"/a b/y\"}", Form::Json), Form::Json).unwrap(), b"{\"/c\\\"d/y\"}");
     }

@@ -263,19 +263,9 @@ impl Trace {
 }
 
 fn records(bytes: &[u8]) -> Result<Vec<Record>, Blind> {
-    let word = |at: usize| {
-        bytes
-            .get(at..at + 4)
-            .map(|b| u32::from_ne_bytes(b.try_into().expect("four bytes")))
-    };
-    let long = |at: usize| {
-        bytes
-            .get(at..at + 8)
-            .map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")))
-    };
-    let (Some(MAGIC), Some(VERSION), Some(len), Some(flags)) =
-        (word(0), word(4), long(16), word(24))
-    else {
+    let word = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_ne_bytes(b.try_into().expect("four bytes")));
+    let long = |at: usize| bytes.get(at..at + 8).map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")));
+    let (Some(MAGIC), Some(VERSION), Some(len), Some(flags)) = (word(0), word(4), long(16), word(24)) else {
         return Err(Blind::Corrupt { at: 0 });
     };
     if flags & OVERFLOW != 0 {
@@ -337,19 +327,11 @@ fn nobody_escaped(records: &[Record]) -> Result<(), Blind> {
         /// STARTs whose SPAWN was not yet seen: the child may be faster than its parent's record.
         early: u32,
     }
-    let escaped = |record: &Record| {
-        Err(Blind::EscapedExec {
-            path: record.a.clone(),
-        })
-    };
+    let escaped = |record: &Record| Err(Blind::EscapedExec { path: record.a.clone() });
     let mut processes: HashMap<i32, Process> = HashMap::new();
     let mut first = true;
     for record in records {
-        let pid = if record.kind == Kind::Spawn {
-            record.arg
-        } else {
-            record.pid
-        };
+        let pid = if record.kind == Kind::Spawn { record.arg } else { record.pid };
         let process = processes.entry(pid).or_default();
         match record.kind {
             Kind::Start if process.awaited.is_some() => process.awaited = None,
@@ -379,11 +361,7 @@ fn attribute(records: Vec<Record>) -> Trace {
         match record.kind {
             Kind::Start => {
                 running.insert(record.pid, trace.programs.len() as u32);
-                trace.programs.push(Program {
-                    pid: record.pid,
-                    exe: record.a.clone(),
-                    argv0: record.b.clone(),
-                });
+                trace.programs.push(Program { pid: record.pid, exe: record.a.clone(), argv0: record.b.clone() });
             }
             Kind::Fork => {
                 let parent = running.get(&record.arg).copied().unwrap_or(0);
@@ -391,9 +369,7 @@ fn attribute(records: Vec<Record>) -> Trace {
             }
             _ => {}
         }
-        trace
-            .owners
-            .push(running.get(&record.pid).copied().unwrap_or(0));
+        trace.owners.push(running.get(&record.pid).copied().unwrap_or(0));
     }
     trace.records = records;
     trace
@@ -415,8 +391,7 @@ impl TraceFile {
         use std::os::unix::fs::FileExt;
 
         let capacity = capacity.max(4096) & !7;
-        let memory: OwnedFd =
-            rustix::fs::memfd_create("kache-trace", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let memory: OwnedFd = rustix::fs::memfd_create("kache-trace", rustix::fs::MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&memory, capacity as u64)?;
         let file = std::fs::File::from(memory);
         let mut header = [0; HEADER];
@@ -439,17 +414,12 @@ impl TraceFile {
     pub fn read(&self) -> Result<Trace, Blind> {
         use std::os::unix::fs::FileExt;
 
-        let read = |bytes: &mut [u8]| {
-            self.file
-                .read_exact_at(bytes, 0)
-                .map_err(|error| Blind::Unreadable(error.to_string()))
-        };
+        let read =
+            |bytes: &mut [u8]| self.file.read_exact_at(bytes, 0).map_err(|error| Blind::Unreadable(error.to_string()));
         let mut header = [0; HEADER];
         read(&mut header)?;
         let len = u64::from_ne_bytes(header[16..24].try_into().expect("eight bytes"));
-        let used = usize::try_from(len)
-            .unwrap_or(usize::MAX)
-            .clamp(HEADER, self.capacity);
+        let used = usize::try_from(len).unwrap_or(usize::MAX).clamp(HEADER, self.capacity);
         let mut bytes = vec![0; used];
         read(&mut bytes)?;
         // A process that outlived the action may have reserved more in between: then this cut is wrong, and it said so.
@@ -525,29 +495,12 @@ mod tests {
     #[test]
     fn a_start_answers_its_exec_or_spawn_only() {
         let start = || record(Kind::Start, 10, STARTER, "/sh");
-        let case = |rest: &[Vec<u8>]| {
-            Trace::parse(&trace(&[&[start()], rest].concat()), STARTER).map(|_| ())
-        };
+        let case = |rest: &[Vec<u8>]| Trace::parse(&trace(&[&[start()], rest].concat()), STARTER).map(|_| ());
 
         assert_eq!(case(&[record(Kind::Exec, 11, 0, "/x")]), Err(escaped("/x")));
-        assert_eq!(
-            case(&[record(Kind::Spawn, 10, 11, "/x")]),
-            Err(escaped("/x"))
-        );
-        assert_eq!(
-            case(&[
-                record(Kind::Exec, 11, 0, "/x"),
-                record(Kind::ExecFail, 11, 0, "/x")
-            ]),
-            Ok(())
-        );
-        assert_eq!(
-            case(&[
-                record(Kind::Start, 11, 10, "/x"),
-                record(Kind::Spawn, 10, 11, "/x")
-            ]),
-            Ok(())
-        );
+        assert_eq!(case(&[record(Kind::Spawn, 10, 11, "/x")]), Err(escaped("/x")));
+        assert_eq!(case(&[record(Kind::Exec, 11, 0, "/x"), record(Kind::ExecFail, 11, 0, "/x")]), Ok(()));
+        assert_eq!(case(&[record(Kind::Start, 11, 10, "/x"), record(Kind::Spawn, 10, 11, "/x")]), Ok(()));
         // A fast child that has already become something else, which does not report.
         let fast = [
             record(Kind::Start, 11, 10, "/x"),
@@ -566,23 +519,14 @@ mod tests {
 
     #[test]
     fn the_program_that_was_asked_for_must_report() {
-        assert_eq!(
-            Trace::parse(&trace(&[]), STARTER).map(|_| ()),
-            Err(Blind::NoStart)
-        );
+        assert_eq!(Trace::parse(&trace(&[]), STARTER).map(|_| ()), Err(Blind::NoStart));
         let only_a_child = trace(&[record(Kind::Start, 11, 10, "/x")]);
-        assert_eq!(
-            Trace::parse(&only_a_child, STARTER).map(|_| ()),
-            Err(Blind::NoStart)
-        );
+        assert_eq!(Trace::parse(&only_a_child, STARTER).map(|_| ()), Err(Blind::NoStart));
     }
 
     #[test]
     fn nothing_that_is_written_there_is_believed() {
-        let good = trace(&[
-            record(Kind::Start, 10, STARTER, "/sh"),
-            record(Kind::Open, 10, 0, "/some/file"),
-        ]);
+        let good = trace(&[record(Kind::Start, 10, STARTER, "/sh"), record(Kind::Open, 10, 0, "/some/file")]);
         for at in 0..good.len() {
             for value in [0, 1, 7, 0x7f, 0xff] {
                 let mut bad = good.clone();
@@ -594,16 +538,10 @@ mod tests {
         let mut torn = good.clone();
         let second = HEADER + record(Kind::Start, 10, STARTER, "/sh").len();
         torn[second..second + 4].fill(0);
-        assert_eq!(
-            Trace::parse(&torn, STARTER).map(|_| ()),
-            Err(Blind::Unfinished)
-        );
+        assert_eq!(Trace::parse(&torn, STARTER).map(|_| ()), Err(Blind::Unfinished));
         let mut full = good.clone();
         full[24] = OVERFLOW as u8;
-        assert_eq!(
-            Trace::parse(&full, STARTER).map(|_| ()),
-            Err(Blind::Overflow)
-        );
+        assert_eq!(Trace::parse(&full, STARTER).map(|_| ()), Err(Blind::Overflow));
         full[24] = LOST as u8;
         assert_eq!(Trace::parse(&full, STARTER).map(|_| ()), Err(Blind::Lost));
     }
@@ -614,20 +552,10 @@ mod tests {
             assert_eq!(*kind as usize, index + 1);
         }
         let source = include_str!("preload.c");
-        let list = source
-            .split("START = 1,")
-            .nth(1)
-            .and_then(|rest| rest.split('}').next())
-            .unwrap();
-        let names: Vec<String> = list
-            .split(',')
-            .map(|name| name.trim().to_lowercase())
-            .filter(|name| !name.is_empty())
-            .collect();
-        let ours: Vec<String> = Kind::ALL[1..]
-            .iter()
-            .map(|kind| format!("{kind:?}").to_lowercase())
-            .collect();
+        let list = source.split("START = 1,").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+        let names: Vec<String> =
+            list.split(',').map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
+        let ours: Vec<String> = Kind::ALL[1..].iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
         assert_eq!(names, ours);
     }
 }

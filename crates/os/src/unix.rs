@@ -240,8 +240,7 @@ pub fn boot_id() -> String {
 pub fn cpu_identity() -> Vec<u8> {
     let text = read_bounded(Path::new("/proc/cpuinfo"), 1 << 22).unwrap_or_default();
     let first = text.split(|b| *b == b'\n').take_while(|line| !line.is_empty());
-    let wanted: [&[u8]; 7] =
-        [b"vendor_id", b"cpu family", b"model", b"stepping", b"flags", b"Features", b"CPU part"];
+    let wanted: [&[u8]; 7] = [b"vendor_id", b"cpu family", b"model", b"stepping", b"flags", b"Features", b"CPU part"];
     first.filter(|line| wanted.iter().any(|w| line.starts_with(w))).collect::<Vec<_>>().join(&b'\n')
 }
 

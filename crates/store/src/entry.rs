@@ -14,9 +14,16 @@ pub enum Data {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputKind {
     /// Bytes as they are.
-    File { data: Data, executable: bool },
+    File {
+        data: Data,
+        executable: bool,
+    },
     /// Text in stored form: its placeholders become the places of the build it is restored in.
-    Text { data: Data, form: Form, executable: bool },
+    Text {
+        data: Data,
+        form: Form,
+        executable: bool,
+    },
     /// A symbolic link; its target in stored form.
     Symlink(Vec<u8>),
     Dir,

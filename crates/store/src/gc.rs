@@ -104,9 +104,9 @@ impl Store {
     pub fn housekeeping_due(&self) -> bool {
         let stamp = self.root().join("gc.stamp");
         let now = std::time::SystemTime::now();
-        let fresh = std::fs::metadata(&stamp).and_then(|m| m.modified()).is_ok_and(|at| {
-            now.duration_since(at).map_or(true, |age| age < Duration::from_secs(600))
-        });
+        let fresh = std::fs::metadata(&stamp)
+            .and_then(|m| m.modified())
+            .is_ok_and(|at| now.duration_since(at).map_or(true, |age| age < Duration::from_secs(600)));
         !fresh && std::fs::write(&stamp, b"").is_ok()
     }
 
@@ -115,8 +115,10 @@ impl Store {
         let Some(_lock) = self.housekeeping_lock()? else { return Ok(None) };
         let now = crate::Event::now_ms() as i64 / 1000;
         let mut report = GcReport::default();
-        let blobs: HashMap<Digest, Found> = self.scan("blobs").into_iter().filter_map(|f| Some((f.digest?, f))).collect();
-        let inputs: HashMap<Digest, Found> = self.scan("inputs").into_iter().filter_map(|f| Some((f.digest?, f))).collect();
+        let blobs: HashMap<Digest, Found> =
+            self.scan("blobs").into_iter().filter_map(|f| Some((f.digest?, f))).collect();
+        let inputs: HashMap<Digest, Found> =
+            self.scan("inputs").into_iter().filter_map(|f| Some((f.digest?, f))).collect();
         let mut entries = self.scan("entries");
         entries.sort_by_key(|f| std::cmp::Reverse(f.meta.mtime));
         let mut kept: HashSet<Digest> = HashSet::new();
@@ -125,9 +127,12 @@ impl Store {
         let mut size: u64 = 0;
         for file in &entries {
             report.entries += 1;
-            let Some((strong, entry)) = file.digest.zip(record::read::<Entry>(&file.path, record::ENTRY)) else { continue };
+            let Some((strong, entry)) = file.digest.zip(record::read::<Entry>(&file.path, record::ENTRY)) else {
+                continue;
+            };
             let record_size = file.meta.blocks * 512 + inputs.get(&strong).map_or(0, |f| f.meta.blocks * 512);
-            let added: u64 = new_blobs(&entry, &kept).iter().filter_map(|d| blobs.get(d)).map(|f| f.meta.blocks * 512).sum();
+            let added: u64 =
+                new_blobs(&entry, &kept).iter().filter_map(|d| blobs.get(d)).map(|f| f.meta.blocks * 512).sum();
             let too_old = limits.max_age.is_some_and(|age| file.meta.mtime.sec + (age.as_secs() as i64) < now);
             if too_old || size + added + record_size > limits.max_size {
                 report.evicted += 1;
@@ -171,7 +176,8 @@ impl Store {
     /// What killed processes left, locks nobody holds, path sets nobody asked for in a month, events older than that.
     fn sweep_leftovers(&self, now: i64) {
         let old = |path: &Path, age: i64| kache_os::lstat(path).is_ok_and(|m| m.mtime.sec.max(m.ctime.sec) + age < now);
-        let files = |dir: &str| std::fs::read_dir(self.root().join(dir)).into_iter().flatten().flatten().map(|e| e.path());
+        let files =
+            |dir: &str| std::fs::read_dir(self.root().join(dir)).into_iter().flatten().flatten().map(|e| e.path());
         for path in files("tmp").filter(|p| old(p, 24 * 3600)) {
             let _ = std::fs::remove_file(path);
         }

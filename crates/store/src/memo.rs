@@ -57,6 +57,12 @@ impl Memo {
         Memo { file: None }
     }
 
+    /// Names an inode whatever happened to its times: cargo sets those of `.rmeta` files after `check` builds.
+    fn key_of_inode(meta: &Meta) -> [u8; 16] {
+        let none = kache_os::Stamp::default();
+        Memo::key(&Meta { mtime: none, ctime: none, ..*meta })
+    }
+
     fn key(meta: &Meta) -> [u8; 16] {
         let mut id = [0u8; 96];
         let ctime = if meta.mtime == SEAL { SEAL } else { meta.ctime };
@@ -85,15 +91,30 @@ impl Memo {
     }
 
     pub fn get(&self, meta: &Meta) -> Option<Remembered> {
-        let key = Memo::key(meta);
+        self.find(Memo::key(meta))
+    }
+
+    /// What kache last recorded as output in this inode. Its times have changed since: whether its bytes have is to be
+    /// found out.
+    pub fn output_in(&self, meta: &Meta) -> Option<Remembered> {
+        self.find(Memo::key_of_inode(meta))
+    }
+
+    fn find(&self, key: [u8; 16]) -> Option<Remembered> {
         let mut bucket = [0u8; SLOT * WAYS];
         kache_os::read_at(self.file.as_ref()?, &mut bucket, Memo::offset(&key)).ok()?;
         bucket.chunks_exact(SLOT).find_map(|slot| read_slot(slot, &key))
     }
 
     pub fn put(&self, meta: &Meta, known: Remembered) {
+        self.keep(Memo::key(meta), known);
+        if known.output {
+            self.keep(Memo::key_of_inode(meta), known);
+        }
+    }
+
+    fn keep(&self, key: [u8; 16], known: Remembered) {
         let Some(file) = &self.file else { return };
-        let key = Memo::key(meta);
         let at = Memo::offset(&key);
         let mut bucket = [0u8; SLOT * WAYS];
         if kache_os::read_at(file, &mut bucket, at).is_err() {

@@ -10,9 +10,12 @@ use kache_key::{Root, Roots};
 use kache_os::bytes;
 use std::path::{Path, PathBuf};
 
-/// The target directory that `dir` lies in: cargo marks it with `CACHEDIR.TAG`.
+/// The target directory that `dir` lies in: cargo marks it with `CACHEDIR.TAG`, and with `--target` the directory of each
+/// target below it as well.
 pub fn build_root(dir: &Path) -> Option<PathBuf> {
-    dir.ancestors().skip(1).take(6).find(|d| kache_os::lstat(&d.join("CACHEDIR.TAG")).is_ok()).map(Path::to_path_buf)
+    let marked = |d: &&Path| kache_os::lstat(&d.join("CACHEDIR.TAG")).is_ok();
+    let found = dir.ancestors().skip(1).take(6).find(marked)?;
+    Some(found.parent().filter(marked).unwrap_or(found).to_path_buf())
 }
 
 /// Cargo's home, where registry and git sources are.

@@ -16,10 +16,41 @@ use std::path::{Path, PathBuf};
 
 /// rustc's flags that take their value from the next argument (`rustc --help -v`).
 const TAKES_VALUE: &[&str] = &[
-    "--crate-name", "--crate-type", "--edition", "--emit", "--print", "--out-dir", "-o", "--target", "--cfg", "--check-cfg",
-    "--cap-lints", "--codegen", "-C", "-Z", "-L", "-l", "--extern", "--sysroot", "--error-format", "--json", "--color",
-    "--diagnostic-width", "--remap-path-prefix", "--remap-path-scope", "--explain", "-A", "-W", "-D", "-F", "--allow",
-    "--warn", "--deny", "--forbid", "--force-warn", "--env-set",
+    "--crate-name",
+    "--crate-type",
+    "--edition",
+    "--emit",
+    "--print",
+    "--out-dir",
+    "-o",
+    "--target",
+    "--cfg",
+    "--check-cfg",
+    "--cap-lints",
+    "--codegen",
+    "-C",
+    "-Z",
+    "-L",
+    "-l",
+    "--extern",
+    "--sysroot",
+    "--error-format",
+    "--json",
+    "--color",
+    "--diagnostic-width",
+    "--remap-path-prefix",
+    "--remap-path-scope",
+    "--explain",
+    "-A",
+    "-W",
+    "-D",
+    "-F",
+    "--allow",
+    "--warn",
+    "--deny",
+    "--forbid",
+    "--force-warn",
+    "--env-set",
 ];
 
 /// Flags that the declared mode understands: modelled here, or without effect on outputs. With the reason.
@@ -57,9 +88,28 @@ const DECLARED: &[(&str, &str)] = &[
 
 /// `-C` options of the same kind.
 const DECLARED_CODEGEN: &[&str] = &[
-    "metadata", "extra-filename", "opt-level", "debuginfo", "debug-assertions", "overflow-checks", "embed-bitcode", "incremental",
-    "panic", "codegen-units", "strip", "lto", "linker-plugin-lto", "target-cpu", "target-feature", "force-frame-pointers",
-    "split-debuginfo", "symbol-mangling-version", "prefer-dynamic", "relocation-model", "inline-threshold", "rpath",
+    "metadata",
+    "extra-filename",
+    "opt-level",
+    "debuginfo",
+    "debug-assertions",
+    "overflow-checks",
+    "embed-bitcode",
+    "incremental",
+    "panic",
+    "codegen-units",
+    "strip",
+    "lto",
+    "linker-plugin-lto",
+    "target-cpu",
+    "target-feature",
+    "force-frame-pointers",
+    "split-debuginfo",
+    "symbol-mangling-version",
+    "prefer-dynamic",
+    "relocation-model",
+    "inline-threshold",
+    "rpath",
 ];
 
 /// One argument, or a flag with its value.
@@ -174,7 +224,7 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                             continue;
                         }
                         p.incremental = Some(kache_os::path(of).to_path_buf());
-                        p.keyed.push(b"-Cincremental".to_vec());
+                        p.keyed.push(crate::action::INCREMENTAL.to_vec());
                     }
                     // The program found under this name is an input by itself.
                     "linker" => keyed = false,
@@ -194,14 +244,15 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
             }
             _ => {}
         }
-        let known = DECLARED.iter().any(|(n, _)| n.as_bytes() == flag.name) || matches!(flag.name, b"-C" | b"--codegen");
+        let known =
+            DECLARED.iter().any(|(n, _)| n.as_bytes() == flag.name) || matches!(flag.name, b"-C" | b"--codegen");
         if flag.name.starts_with(b"-") && flag.name != b"-" && !known {
             p.undeclared.get_or_insert(text(flag.name));
         }
         p.passed.extend_from_slice(raw);
         if keyed {
             // One form for `--name value` and `--name=value`.
-            p.keyed.push(flag.value.map_or(flag.name.to_vec(), |v| [flag.name, b"\0=", v].concat()));
+            p.keyed.push(flag.value.map_or(flag.name.to_vec(), |v| [flag.name, b"=", v].concat()));
         }
     }
     Ok(p)
@@ -247,11 +298,7 @@ impl Parsed {
 }
 
 /// Describes the compile, or declines it. `args` are those after the wrapper: the tool first.
-pub fn action(
-    invocation: &Invocation,
-    args: &[OsString],
-    settings: &Settings,
-) -> Result<Action, Why> {
+pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -> Result<Action, Why> {
     let tool = PathBuf::from(&args[0]);
     let tool_name = tool.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !is_tool(&args[0]) {
@@ -259,7 +306,8 @@ pub fn action(
     }
     let clippy = tool_name.starts_with("clippy-driver");
     // clippy-driver takes the path of rustc as its first argument.
-    let inner = usize::from(clippy && args.get(1).is_some_and(|a| Path::new(a).file_name() == Some(OsStr::new("rustc"))));
+    let inner =
+        usize::from(clippy && args.get(1).is_some_and(|a| Path::new(a).file_name() == Some(OsStr::new("rustc"))));
     let p = parse(&args[1 + inner..], settings)?;
     let from_stdin = p.source.as_deref() == Some(Path::new("-"));
     if from_stdin && !(p.asks && kache_os::stdin_is_null()) {
@@ -320,10 +368,8 @@ pub fn action(
     run_args.extend(p.passed.iter().cloned());
 
     let tool_key = if tool.is_absolute() { bytes(&tool).to_vec() } else { tool_name.clone().into_bytes() };
-    let mut fields = vec![
-        ("tool", roots.encode_path(&tool_key)),
-        ("directory", roots.encode_path(bytes(&invocation.cwd))),
-    ];
+    let mut fields =
+        vec![("tool", roots.encode_path(&tool_key)), ("directory", roots.encode_path(bytes(&invocation.cwd)))];
     for arg in args[1..1 + inner].iter().map(|a| bytes(a).to_vec()).chain(p.keyed.iter().cloned()) {
         fields.push(("argument", roots.encode(&arg, Form::Plain)));
     }
@@ -349,7 +395,13 @@ pub fn action(
     let editing = p.incremental.is_some() && expected.iter().any(|f| kache_os::lstat(f).is_ok());
     let dep_info = expected.iter().find(|f| p.emits("dep-info") && f.extension() == Some(OsStr::new("d"))).cloned();
     Ok(Action {
-        kind: if query { Kind::Query } else if clippy { Kind::Clippy } else { Kind::Rustc },
+        kind: if query {
+            Kind::Query
+        } else if clippy {
+            Kind::Clippy
+        } else {
+            Kind::Rustc
+        },
         unit: format!("{name}{}", p.extra_filename),
         name,
         argv0: args[0].clone(),

@@ -19,8 +19,23 @@ pub const ROLE: &str = "--build-script";
 /// What cargo sets for build scripts (cargo's reference, "Environment variables Cargo sets for build scripts"), as
 /// names or beginnings of names.
 const SET_BY_CARGO: &[&str] = &[
-    "CARGO", "CARGO_MANIFEST_*", "CARGO_FEATURE_*", "CARGO_CFG_*", "CARGO_PKG_*", "CARGO_ENCODED_RUSTFLAGS", "OUT_DIR",
-    "TARGET", "HOST", "OPT_LEVEL", "DEBUG", "PROFILE", "DEP_*", "RUSTC", "RUSTDOC", "RUSTC_LINKER", "RUSTC_WORKSPACE_WRAPPER",
+    "CARGO",
+    "CARGO_MANIFEST_*",
+    "CARGO_FEATURE_*",
+    "CARGO_CFG_*",
+    "CARGO_PKG_*",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "OUT_DIR",
+    "TARGET",
+    "HOST",
+    "OPT_LEVEL",
+    "DEBUG",
+    "PROFILE",
+    "DEP_*",
+    "RUSTC",
+    "RUSTDOC",
+    "RUSTC_LINKER",
+    "RUSTC_WORKSPACE_WRAPPER",
 ];
 
 /// Whether cargo sets this variable for build scripts, to a value that counts.
@@ -66,10 +81,8 @@ pub fn action(
     }
     machine_roots(&mut roots, invocation, settings);
 
-    let mut fields = vec![
-        ("program", digest.as_bytes().to_vec()),
-        ("directory", roots.encode_path(bytes(&invocation.cwd))),
-    ];
+    let mut fields =
+        vec![("program", digest.as_bytes().to_vec()), ("directory", roots.encode_path(bytes(&invocation.cwd)))];
     for arg in args.iter().skip(2) {
         fields.push(("argument", roots.encode(bytes(arg), Form::Plain)));
     }
