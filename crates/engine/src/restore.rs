@@ -108,6 +108,8 @@ impl Session<'_> {
         if let Outputs::Tree(dir) = &action.outputs {
             empty(dir, &ready.iter().map(|(p, _)| p.clone()).collect()).ok()?;
         }
+        // What has its own inode first: whether that can be a reflink decides what the shared ones become.
+        ready.sort_by_key(|(_, what)| matches!(what, Ready::Blob { share: true, .. }));
         let mut restored = Restored::default();
         for (place, what) in &ready {
             self.put(place, what, entry.macro_free, &mut restored).ok()?;

@@ -20,9 +20,9 @@ pub struct World<'a> {
     pub margin_ms: u32,
     clock: OnceCell<Option<Stamp>>,
     /// Canonical forms of directories.
-    directories: RefCell<HashMap<PathBuf, PathBuf>>,
+    directories: RefCell<HashMap<Vec<u8>, PathBuf>>,
     /// What `lstat` said, or its error number.
-    seen: RefCell<HashMap<PathBuf, Result<Meta, Option<i32>>>>,
+    seen: RefCell<HashMap<Vec<u8>, Result<Meta, Option<i32>>>>,
     near: RefCell<kache_os::Near>,
 }
 
@@ -164,12 +164,12 @@ impl<'a> World<'a> {
     /// The canonical form, with each directory resolved once: rustc asks for that of every file it reads.
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return std::fs::canonicalize(path) };
-        let known = self.directories.borrow().get(parent).cloned();
+        let known = self.directories.borrow().get(bytes(parent)).cloned();
         let parent = match known {
             Some(known) => known,
             None => {
                 let real = std::fs::canonicalize(parent)?;
-                self.directories.borrow_mut().insert(parent.to_path_buf(), real.clone());
+                self.directories.borrow_mut().insert(bytes(parent).to_vec(), real.clone());
                 real
             }
         };
@@ -182,12 +182,12 @@ impl<'a> World<'a> {
     /// `lstat`, once for each path, and through its directory when that is the one of the path before: a path set is
     /// sorted, and its paths are deep.
     fn look(&self, path: &Path) -> io::Result<Meta> {
-        if let Some(known) = self.seen.borrow().get(path) {
+        if let Some(known) = self.seen.borrow().get(bytes(path)) {
             return known.map_err(|errno| errno.map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error));
         }
         let looked = self.near.borrow_mut().lstat(path);
         let kept = looked.as_ref().map(|m| *m).map_err(io::Error::raw_os_error);
-        self.seen.borrow_mut().insert(path.to_path_buf(), kept);
+        self.seen.borrow_mut().insert(bytes(path).to_vec(), kept);
         looked
     }
 

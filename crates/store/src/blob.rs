@@ -53,7 +53,7 @@ impl Store {
                 copy = kache_os::create_new(temp, 0o600)?;
             }
             if !cloned {
-                io::copy(&mut &source, &mut copy)?;
+                kache_os::copy(&source, &mut copy)?;
             }
             kache_os::seal(&copy, sealed_mode(executable), SEAL)
         })
@@ -123,35 +123,59 @@ impl Store {
             return Ok(Placed { method: Method::Link, meta: kache_os::lstat(dest)? });
         }
         let source = File::open(&blob)?;
-        let mut method = Method::Copy;
-        self.write_beside(dest, |temp| {
+        let method = std::cell::Cell::new(Method::Copy);
+        self.write_into(dest, |temp| {
             let mut file = kache_os::create_new(temp, plain_mode(executable))?;
-            method = kache_os::fill(&source, &mut file, self.clones.load(Ordering::Relaxed) != NO)?;
-            self.clones.store(if method == Method::Reflink { YES } else { NO }, Ordering::Relaxed);
+            method.set(kache_os::fill(&source, &mut file, self.clones.load(Ordering::Relaxed) != NO)?);
+            self.clones.store(if method.get() == Method::Reflink { YES } else { NO }, Ordering::Relaxed);
             Ok(())
         })?;
-        Ok(Placed { method, meta: kache_os::lstat(dest)? })
+        Ok(Placed { method: method.get(), meta: kache_os::lstat(dest)? })
     }
 
     /// Writes bytes to `dest`, atomically.
     pub fn place_bytes(&self, data: &[u8], dest: &Path, executable: bool) -> io::Result<Placed> {
-        self.write_beside(dest, |temp| kache_os::write_new(temp, data, plain_mode(executable)).map(drop))?;
+        self.write_into(dest, |temp| kache_os::write_new(temp, data, plain_mode(executable)).map(drop))?;
         Ok(Placed { method: Method::Copy, meta: kache_os::lstat(dest)? })
     }
 
-    fn write_beside(&self, dest: &Path, mut write: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-        let temp = self.beside(dest);
-        let done = write(&temp).and_then(|()| {
-            self.step();
-            // Replacing a file by rename makes ext4 write the new one out at once (auto_da_alloc).
-            let _ = std::fs::remove_file(dest);
-            std::fs::rename(&temp, dest)
-        });
-        if done.is_err() {
-            let _ = std::fs::remove_file(&temp);
+    /// Writes a file in `tmp/` and moves it to `dest`; beside `dest`, where that is on another file system.
+    ///
+    /// In `tmp/` first, not only to be atomic: ext4 looks for a free inode near the directory, and among the many that
+    /// `cargo clean` has just freed it passes over each for some seconds (`recently_deleted`), which took a third of a
+    /// restore's time.
+    fn write_into(&self, dest: &Path, write: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        if self.same_device(dest) {
+            let near = self.temp();
+            match self.making_parent(&near, || write(&near)).and_then(|()| self.move_to(&near, dest)) {
+                Err(e) if must_be_beside(&e) => {}
+                other => return kache_os::at(dest, other),
+            }
+        }
+        let beside = self.beside(dest);
+        kache_os::at(dest, write(&beside).and_then(|()| self.move_to(&beside, dest)))
+    }
+
+    /// Asked once: the outputs of one action lie on one device.
+    fn same_device(&self, dest: &Path) -> bool {
+        if self.near.load(Ordering::Relaxed) == UNKNOWN {
+            let device = |path: &Path| kache_os::lstat(path).ok().map(|m| m.dev);
+            let same = dest.parent().and_then(device).is_some_and(|there| device(self.root()) == Some(there));
+            self.near.store(if same { YES } else { NO }, Ordering::Relaxed);
+        }
+        self.near.load(Ordering::Relaxed) == YES
+    }
+
+    fn move_to(&self, temp: &Path, dest: &Path) -> io::Result<()> {
+        self.step();
+        // Replacing a file by rename makes ext4 write the new one out at once (auto_da_alloc).
+        let _ = std::fs::remove_file(dest);
+        let moved = std::fs::rename(temp, dest);
+        if moved.is_err() {
+            let _ = std::fs::remove_file(temp);
         }
         self.step();
-        kache_os::at(dest, done)
+        moved
     }
 
     fn beside(&self, dest: &Path) -> PathBuf {
@@ -162,8 +186,8 @@ impl Store {
     /// Whether `dest`'s file system can clone from the store's: asked once per process, by trying.
     fn can_clone(&self, blob: &Path, dest: &Path) -> io::Result<bool> {
         if self.clones.load(Ordering::Relaxed) == UNKNOWN {
-            let temp = self.beside(dest);
-            let probe = kache_os::create_new(&temp, 0o600)?;
+            let temp = if self.same_device(dest) { self.temp() } else { self.beside(dest) };
+            let probe = self.making_parent(&temp, || kache_os::create_new(&temp, 0o600))?;
             let can = kache_os::fill_by_clone(&File::open(blob)?, &probe);
             let _ = std::fs::remove_file(&temp);
             self.clones.store(if can? { YES } else { NO }, Ordering::Relaxed);
@@ -187,6 +211,12 @@ impl Store {
         }
         Ok(linked)
     }
+}
+
+/// The store is elsewhere, or can't be written to.
+fn must_be_beside(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), CrossesDevices | PermissionDenied | ReadOnlyFilesystem | StorageFull)
 }
 
 /// What is known about reflinks between the store and the build tree.

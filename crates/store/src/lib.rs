@@ -53,6 +53,8 @@ pub struct Store {
     steps: AtomicU32,
     /// Whether build trees can take reflinks of blobs, once tried.
     clones: AtomicU8,
+    /// Whether build trees are on the store's device, once looked.
+    near: AtomicU8,
 }
 
 impl Store {
@@ -64,6 +66,7 @@ impl Store {
             kill_at,
             steps: AtomicU32::new(0),
             clones: AtomicU8::new(blob::UNKNOWN),
+            near: AtomicU8::new(blob::UNKNOWN),
         }
     }
 
