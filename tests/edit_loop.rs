@@ -133,15 +133,6 @@ fn switched_off_by_setting() {
 }
 
 #[test]
-fn incremental_request_takes_a_result_compiled_without() {
-    let space = Space::new();
-    let tree = project(&space, "w");
-    tree.cargo("build").run().ok();
-    tree.clean();
-    build(&tree).run().ok().all_hit();
-}
-
-#[test]
 fn result_compiled_incrementally_does_not_serve_a_request_without() {
     let space = Space::new();
     let tree = project(&space, "w");

@@ -89,26 +89,7 @@ impl Recipe for Action {
     }
 }
 
-/// The key field of a compile that keeps incremental state.
-pub const INCREMENTAL: &[u8] = b"-C=incremental";
-
 impl Action {
-    /// The fingerprint of the same action without incremental state, if it has one.
-    pub fn fingerprint_without_scratch(&self) -> Option<Digest> {
-        struct Without<'a>(&'a mut dyn Sink);
-        impl Sink for Without<'_> {
-            fn field(&mut self, tag: &str, value: &[u8]) {
-                if value != INCREMENTAL {
-                    self.0.field(tag, value);
-                }
-            }
-        }
-        self.scratch.as_ref()?;
-        let mut hash = kache_key::Framed::new(kache_key::WEAK);
-        self.write(&mut Without(&mut hash));
-        Some(hash.finish())
-    }
-
     /// Names the lock of this action in flight: two commits of one project must not wait for each other.
     pub fn flight(&self, weak: &Digest, source: Option<Digest>) -> Digest {
         let mut hash = kache_key::Framed::new("flight");

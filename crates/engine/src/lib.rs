@@ -116,11 +116,8 @@ impl<'a> Session<'a> {
         }
         let weak = action.fingerprint();
         let world = World::new(self.invocation, &action.roots, &self.memo, &action.messages, self.settings.too_new_ms);
-        // A request to compile incrementally may be served by what was compiled without, never the other way round.
-        for weak in std::iter::once(weak).chain(action.fingerprint_without_scratch()) {
-            if let Some(ending) = self.look_up(&action, &world, &weak) {
-                self.finish(&action, Outcome::Hit, ending);
-            }
+        if let Some(ending) = self.look_up(&action, &world, &weak) {
+            self.finish(&action, Outcome::Hit, ending);
         }
         if let Some(why) = self.not_worth_recording(&action) {
             let ending = Ending { why: Some(why), weak: Some(weak), ..Ending::default() };

@@ -10,6 +10,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// What `lstat` said, or its error number.
+type Looked = Result<Meta, Option<i32>>;
+
 /// Answers for one action.
 pub struct World<'a> {
     pub invocation: &'a Invocation,
@@ -21,8 +24,7 @@ pub struct World<'a> {
     clock: OnceCell<Option<Stamp>>,
     /// Canonical forms of directories.
     directories: RefCell<HashMap<Vec<u8>, PathBuf>>,
-    /// What `lstat` said, or its error number.
-    seen: RefCell<HashMap<Vec<u8>, Result<Meta, Option<i32>>>>,
+    seen: RefCell<HashMap<Vec<u8>, Looked>>,
     near: RefCell<kache_os::Near>,
 }
 

@@ -9,7 +9,7 @@ mod roots;
 
 pub use digest::{Digest, Framed};
 pub use input::{Bound, Input, PathSet, State};
-pub use recipe::{Description, Recipe, Sink, WEAK};
+pub use recipe::{Description, Recipe, Sink};
 pub use roots::{Form, MARK, Root, Roots};
 
 /// Version of every fingerprint. Raise it when the meaning of any key field or input state changes.

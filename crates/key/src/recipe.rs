@@ -4,9 +4,6 @@
 use crate::{Digest, Framed};
 use serde::{Deserialize, Serialize};
 
-/// The hash domain of weak fingerprints.
-pub const WEAK: &str = "weak";
-
 /// Receives key fields in order.
 pub trait Sink {
     /// `tag` names the field for people; `value` is what is hashed.
@@ -18,7 +15,7 @@ pub trait Recipe {
     fn write(&self, sink: &mut dyn Sink);
 
     fn fingerprint(&self) -> Digest {
-        let mut sink = Framed::new(WEAK);
+        let mut sink = Framed::new("weak");
         self.write(&mut sink);
         sink.finish()
     }

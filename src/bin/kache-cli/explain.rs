@@ -163,21 +163,16 @@ impl Differences {
     }
 }
 
-/// The fields of a key as people read them. A flag and its value are kept apart by bytes that no argument holds.
-pub fn readable_fields(fields: &Description) -> Vec<(String, String)> {
-    fields.0.iter().map(|(tag, value)| (tag.clone(), value.replace("<?>", " "))).collect()
-}
-
 /// All key fields that differ. What names a unit (cargo's `metadata` and `extra-filename`) follows from the rest, and
 /// comes last.
 fn field_changes(before: &Description, now: &Description) -> Vec<Change> {
-    let (before, now) = (readable_fields(before), readable_fields(now));
+    let (before, now) = (&before.0, &now.0);
     let only_in = |some: &[(String, String)], others: &[(String, String)]| -> Vec<(String, String)> {
         some.iter().filter(|f| !others.contains(f)).cloned().collect()
     };
-    let mut gone = only_in(&before, &now);
+    let mut gone = only_in(before, now);
     let mut changes = Vec::new();
-    for (tag, value) in only_in(&now, &before) {
+    for (tag, value) in only_in(now, before) {
         // `-C opt-level=1` became `-C opt-level=2`; other arguments come and go.
         let flag = |v: &str| v.split_once('=').map_or_else(|| v.to_string(), |(flag, _)| flag.to_string());
         let same = |(t, v): &(String, String)| *t == tag && (tag != "argument" || flag(v) == flag(&value));

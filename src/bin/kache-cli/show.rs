@@ -97,7 +97,7 @@ fn report(key: &Digest, entry: Option<Entry>, inputs: Option<Inputs>) -> Report 
         tool_ms: entry.as_ref().map(|e| e.tool_ms),
         outputs: outputs.chain(streams).collect(),
         inputs: inputs.iter().flat_map(|i| &i.inputs).map(|(what, state)| (what.clone(), state.describe())).collect(),
-        fields: inputs.map_or_else(Vec::new, |i| crate::explain::readable_fields(&i.fields)),
+        fields: inputs.map_or_else(Vec::new, |i| i.fields.0),
     }
 }
 

@@ -138,6 +138,14 @@ fn flag_at(args: &[OsString], at: usize) -> Flag<'_> {
     Flag { name: arg, value: None, width: 1 }
 }
 
+/// One form for `--name value` and `--name=value`; a lone argument with a space in it is none of them.
+fn key_of(flag: &Flag) -> Vec<u8> {
+    match flag.value {
+        Some(value) => [flag.name, b" ", value].concat(),
+        None => flag.name.split(|b| *b == b' ').collect::<Vec<_>>().join(&b"\\ "[..]),
+    }
+}
+
 /// What of the command line matters beside being in the key.
 #[derive(Default)]
 struct Parsed {
@@ -224,7 +232,7 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                             continue;
                         }
                         p.incremental = Some(kache_os::path(of).to_path_buf());
-                        p.keyed.push(crate::action::INCREMENTAL.to_vec());
+                        p.keyed.push(b"-C incremental".to_vec());
                     }
                     // The program found under this name is an input by itself.
                     "linker" => keyed = false,
@@ -251,8 +259,7 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
         }
         p.passed.extend_from_slice(raw);
         if keyed {
-            // One form for `--name value` and `--name=value`.
-            p.keyed.push(flag.value.map_or(flag.name.to_vec(), |v| [flag.name, b"=", v].concat()));
+            p.keyed.push(key_of(&flag));
         }
     }
     Ok(p)
@@ -449,6 +456,12 @@ mod tests {
         let a = parsed(&["--crate-name", "x", "-Copt-level=3", "--cfg", "a"]);
         let b = parsed(&["--crate-name=x", "-C", "opt-level=3", "--cfg=a"]);
         assert_eq!(a.keyed, b.keyed);
+    }
+
+    /// Guards: an argument that only looks like a flag with its value is another key.
+    #[test]
+    fn a_lone_argument_is_not_two() {
+        assert_ne!(parsed(&["--cfg", "a"]).keyed, parsed(&["--cfg a"]).keyed);
     }
 
     /// Guards: of `-C incremental` the presence is in the key, not the directory; the linker's path is not.
