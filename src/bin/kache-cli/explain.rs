@@ -534,8 +534,8 @@ mod tests {
         assert_eq!(of(&[a, b], &[a, c, b]), [change("argument", None, Some("-g"))]);
         assert_eq!(of(&[a, c, b], &[a, b]), [change("argument", Some("-g"), None)]);
         assert_eq!(of(&[b, c], &[c, b]), [change("order of the arguments", None, None)]);
-        let old = [("argument", "-C<?>metadata=1"), ("argument", "-C<?>opt-level=1")];
-        let new = [("argument", "-C<?>metadata=2"), ("argument", "-C<?>opt-level=2")];
+        let old = [("argument", "-C metadata=1"), ("argument", "-C opt-level=1")];
+        let new = [("argument", "-C metadata=2"), ("argument", "-C opt-level=2")];
         assert_eq!(of(&old, &new)[0], change("argument", Some("-C opt-level=1"), Some("-C opt-level=2")));
     }
 
