@@ -8,10 +8,12 @@ use std::fmt;
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// Of bytes as they are, without framing or version.
     pub fn of(data: &[u8]) -> Digest {
         Digest(*blake3::hash(data).as_bytes())
     }
 
+    /// Of everything the reader gives; equal to [`Digest::of`] of the same bytes.
     pub fn of_reader(reader: &mut dyn std::io::Read) -> std::io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
         let mut buf = vec![0u8; 128 * 1024];

@@ -23,7 +23,7 @@ pub enum Input {
     EnvPlace(Vec<u8>),
     /// A variable's value with roots as placeholders.
     EnvPortable(Vec<u8>),
-    /// Every variable but named noise, roots of the build directory as placeholders.
+    /// Every variable but named noise, roots as placeholders.
     EnvAll,
     /// Where a root is: the entry is bound to it.
     Place(Root),
@@ -149,7 +149,7 @@ fn framed_name(input: &Input) -> Vec<u8> {
         Input::List(p) => tagged(b'd', p),
         Input::Resolve(p) => tagged(b'r', p),
         Input::Search { name, dirs } => {
-            // Neither names nor directories hold a newline that could be mistaken: lengths are framed.
+            // Each with its length: no two lists of names and directories give the same bytes.
             let mut out = tagged(b's', &(name.len() as u64).to_le_bytes());
             out.extend(name);
             for dir in dirs {

@@ -221,7 +221,7 @@ impl Roots {
     }
 }
 
-/// Makefile text as rustc writes it: comments and the target of a rule are plain, its dependencies are escaped.
+/// Makefile text as rustc writes it: comments and the target of a rule are plain, the rest is escaped.
 fn by_line(text: &[u8], mut each: impl FnMut(&[u8], Form) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() + 64);
     for line in text.split_inclusive(|b| *b == b'\n') {

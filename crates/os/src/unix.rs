@@ -1,4 +1,4 @@
-//! Unix (Linux first): everything by bare system calls with typed errors.
+//! Unix (Linux first): bare system calls with typed errors, or the standard library where that does the same.
 
 use crate::{FileKind, Meta, Method, Stamp};
 use rustix::fs::{self as rfs, AtFlags, CWD, Mode, OFlags, StatxFlags};
@@ -303,7 +303,7 @@ pub fn exec(program: &Path, argv0: &OsStr, args: &[OsString], env: &[(OsString, 
     Command::new(program).arg0(argv0).args(args).envs(env.iter().map(|(k, v)| (k, v))).exec()
 }
 
-/// Bytes of one of a child's streams as they arrive.
+/// One of the two streams a process writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Out,
