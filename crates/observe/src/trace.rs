@@ -30,8 +30,9 @@
 //! # What the kinds say
 //!
 //! Paths are absolute, without `.` and repeated slashes; `..` stays. An unfilled string is empty.
-//! OPEN (reads only), STAT, LSTAT, ABSENT, FAILED, LIST, READLINK, RESOLVE, LOADED, NET and GETENV are told once per
-//! process and content; GETENV of `CARGO_*` and `OUT_DIR`, and everything else, each time.
+//! OPEN (reads only), STAT, LSTAT, ABSENT, FAILED, LIST, READLINK, RESOLVE, LOADED, NET, WHERE and GETENV are told once
+//! per process and content (more often when there is very much to tell); GETENV of `CARGO_*` and `OUT_DIR`, and everything
+//! else, each time.
 //!
 //! | kind | a | b | else |
 //! | --- | --- | --- | --- |

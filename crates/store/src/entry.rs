@@ -1,4 +1,4 @@
-//! What one action gave: its outputs, streams and exit code. The local form is the one that travels: nothing
+//! What one action gave that succeeded: its outputs and streams. The local form is the one that travels: nothing
 //! machine-local stands in it but the boot id, which only says whether the bytes were ever flushed here.
 
 use kache_key::{Description, Digest, Form, State};
@@ -68,7 +68,7 @@ impl Entry {
             })
     }
 
-    /// Digest of everything that is restored: equal for two runs that gave the same.
+    /// Digest of everything that is restored, in stored form: equal for two runs that gave the same.
     pub fn outputs_digest(&self) -> Digest {
         let parts = (&self.outputs, &self.stdout, &self.stderr);
         Digest::of(&postcard::to_stdvec(&parts).unwrap_or_default())

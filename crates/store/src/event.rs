@@ -33,7 +33,7 @@ pub struct Event {
     pub action: String,
     /// Crate or package.
     pub name: String,
-    /// Tells units of one crate apart: crate name and extra file name.
+    /// Tells units of one crate apart: crate name and extra file name; of a build script, the directory cargo gave it.
     pub unit: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,

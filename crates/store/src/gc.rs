@@ -14,7 +14,7 @@ use std::time::Duration;
 /// What to keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of blobs and records.
+    /// Bytes of blobs, entries and what is kept to explain them.
     pub max_size: u64,
     /// Entries not used for longer go.
     pub max_age: Option<Duration>,
@@ -31,7 +31,7 @@ pub struct GcReport {
     /// Bytes of evicted blobs that live on in build trees.
     pub still_linked: u64,
     pub orphans: u64,
-    /// Bytes in the store afterwards.
+    /// Bytes of what is counted against the limit, afterwards.
     pub size: u64,
 }
 
@@ -86,6 +86,7 @@ impl Store {
         self.making_parent(&path, || Lock::try_exclusive(&path))
     }
 
+    /// What the store takes on the disk, by looking at every file.
     pub fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for blob in self.scan("blobs") {
@@ -173,7 +174,7 @@ impl Store {
         }
     }
 
-    /// What killed processes left, locks nobody holds, path sets nobody asked for in a month, events older than that.
+    /// What killed processes left, locks nobody holds, path sets and days of events not written to for a month.
     fn sweep_leftovers(&self, now: i64) {
         let old = |path: &Path, age: i64| kache_os::lstat(path).is_ok_and(|m| m.mtime.sec.max(m.ctime.sec) + age < now);
         let files =

@@ -7,13 +7,14 @@
 //! <cache>/v1/
 //!   blobs/ab/<digest>     bytes of one output; 0444 or 0555; mtime = SEAL
 //!   actions/ab/<weak>     path sets seen under a weak fingerprint, newest first
-//!   entries/ab/<strong>   outputs, streams and exit code of one action
+//!   entries/ab/<strong>   outputs and streams of one action
 //!   inputs/ab/<strong>    for people: key fields and input states of that entry
 //!   memo                  file identity → digest
 //!   locks/<hex>           actions in flight
 //!   events/<day>.jsonl    one line per invocation
 //!   tools/<digest>/…      programs kache places for others to load
-//!   tmp/                  everything is written here first and renamed
+//!   tmp/                  records, blobs and restored files are written here first and moved
+//!   gc.lock, gc.stamp     housekeeping: one at a time, and when it was last started
 //! ```
 
 mod blob;
@@ -152,6 +153,7 @@ impl Store {
         self.publish(&self.sharded("actions", weak), &record::encode(record::ACTION, &sets))
     }
 
+    /// Damaged or missing: none. Whether its blobs are there is asked by [`Store::check_blob`].
     pub fn entry(&self, strong: &Digest) -> Option<Entry> {
         record::read(&self.sharded("entries", strong), record::ENTRY)
     }
@@ -160,6 +162,7 @@ impl Store {
         self.publish(&self.sharded("entries", strong), &record::encode(record::ENTRY, entry))
     }
 
+    /// For an entry that can't be served: its path set leads nowhere then, and the action runs again.
     pub fn remove_entry(&self, strong: &Digest) {
         let _ = std::fs::remove_file(self.sharded("entries", strong));
     }
@@ -173,6 +176,7 @@ impl Store {
         }
     }
 
+    /// What an entry's key was made of, for people.
     pub fn inputs(&self, strong: &Digest) -> Option<Inputs> {
         record::read(&self.sharded("inputs", strong), record::INPUTS)
     }

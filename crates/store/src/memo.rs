@@ -37,6 +37,7 @@ pub struct Remembered {
     pub macro_free: bool,
 }
 
+/// The open table, or nothing.
 pub struct Memo {
     file: Option<File>,
 }
@@ -106,6 +107,7 @@ impl Memo {
         bucket.chunks_exact(SLOT).find_map(|slot| read_slot(slot, &key))
     }
 
+    /// Remembers the file in this state; an output also by its inode alone.
     pub fn put(&self, meta: &Meta, known: Remembered) {
         self.keep(Memo::key(meta), known);
         if known.output {

@@ -35,6 +35,7 @@ pub fn decode<T: DeserializeOwned>(magic: &[u8; 8], data: &[u8]) -> Option<T> {
     postcard::from_bytes(payload).ok()
 }
 
+/// Reads a record; removes it when it is damaged or of another version.
 pub fn read<T: DeserializeOwned>(path: &Path, magic: &[u8; 8]) -> Option<T> {
     let data = match kache_os::read_bounded(path, LIMIT) {
         Ok(data) => data,
