@@ -4,6 +4,7 @@ use kache_key::{Digest, Recipe, Root, Roots, Sink};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// What runs; part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Rustc,
@@ -42,6 +43,7 @@ pub struct ScriptProgram {
     pub real: PathBuf,
 }
 
+/// All that lookup, restore, run and record need to know.
 pub struct Action {
     pub kind: Kind,
     pub name: String,
@@ -65,7 +67,7 @@ pub struct Action {
     pub editing: bool,
     /// Roots the entry is bound to outright.
     pub bound_to: Vec<Root>,
-    /// What distinguishes actions that may be in flight at once.
+    /// The main source: with the weak fingerprint, it names the lock of an action in flight.
     pub source: Option<PathBuf>,
     pub script: Option<ScriptProgram>,
     /// Directories whose listings are noise (`-L dependency`).

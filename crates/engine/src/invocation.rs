@@ -32,11 +32,12 @@ impl Invocation {
         self.var(name).map(Path::new).filter(|p| p.is_absolute())
     }
 
-    /// `text` of a variable, where it is text.
+    /// A variable that is UTF-8.
     pub fn text_var(&self, name: &str) -> Option<String> {
         self.var(name).and_then(|v| v.to_str()).map(String::from)
     }
 
+    /// A variable's bytes.
     pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
         self.env.iter().find(|(k, _)| bytes(k) == name).map(|(_, v)| bytes(v))
     }

@@ -1,6 +1,6 @@
 //! From a trace to a path set: which of the things an action touched are its inputs, and whether its result may be stored.
 //!
-//! Knows nothing about the store.
+//! Knows nothing about how anything is stored.
 
 use crate::action::{Action, Kind, Outputs};
 use crate::programs::{self, EnvUse};

@@ -68,8 +68,7 @@ const fn whole(clock_reads: u32) -> Traits {
     Traits { asks_by_name: false, clock_reads }
 }
 
-/// Traits of the program at `exe`. A Rust program of the user's own (a build script, a generator) asks by name unless
-/// it contains `std::env::vars`.
+/// Traits of the program at `exe`, by its name; see [`env_use`] for Rust programs, whose symbols tell more.
 pub fn traits_of(exe: &Path) -> Traits {
     let name = exe.file_name().unwrap_or_default().to_string_lossy();
     if let Some((_, traits, _)) = PROGRAMS.iter().find(|(pattern, _, _)| matches_versioned(pattern, &name)) {
@@ -122,7 +121,7 @@ pub fn env_use(binary: &Path) -> EnvUse {
     if of_std { found } else { EnvUse::Whole }
 }
 
-/// Whether a path is a build script's real program or another binary whose symbols tell more than its name.
+/// Whether a path is a build script's real program, which is the user's own code in Rust: [`env_use`] can read it.
 pub fn is_rust_binary(path: &Path) -> bool {
     bytes(path).ends_with(b".real")
 }

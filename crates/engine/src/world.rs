@@ -121,6 +121,7 @@ impl<'a> World<'a> {
         self.roots.decode(stored, Form::Plain).map(|p| path(&p).to_path_buf())
     }
 
+    /// What an input is like now; what can't be looked at has a state, too.
     pub fn state(&self, input: &Input) -> State {
         match input {
             Input::Path(p) => self.at_place(p, |path| self.followed(path)),
