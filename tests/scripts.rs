@@ -255,6 +255,71 @@ fn git_metadata() {
     assert_eq!(told(&tree), "two");
 }
 
+/// The workspace lies inside of a repository, and each checkout inside of its own.
+#[test]
+fn git_metadata_above_the_workspace() {
+    if !on_path("git") {
+        return skip("git_metadata_above_the_workspace", "git is not installed");
+    }
+    let space = Space::new();
+    let body = "let out = std::process::Command::new(\"git\").args([\"log\", \"-1\", \"--format=%s\"]).output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    for (commit, at) in [("one", "a"), ("two", "deep/down/b"), ("one", "c")] {
+        let tree = script(&space, &format!("{at}/w"), body);
+        let repository = space.site(at);
+        for args in ["init -q", &format!("commit -q --allow-empty -m {commit}")] {
+            let identity = "-c user.name=n -c user.email=e -c commit.gpgsign=false -c init.defaultBranch=main";
+            space.command("git", &repository).args(identity).args(args).run().ok();
+        }
+        build(&tree);
+        assert_eq!(told(&tree), commit, "each checkout has its own commit");
+    }
+}
+
+/// A search upward from a checkout finds what is above that one.
+#[test]
+fn a_file_found_by_a_search_upward() {
+    let space = Space::new();
+    let body = "let dir = std::path::PathBuf::from(\".\").canonicalize().unwrap();\n\
+                let found = dir.ancestors().map(|d| d.join(\"settings.txt\")).find(|f| f.exists());\n\
+                tell(found.map_or(\"none\".into(), |f| std::fs::read_to_string(f).unwrap()));";
+    for (at, found) in [("a", "none"), ("b/c", "of b"), ("d", "none"), ("e/f/g", "of e")] {
+        let tree = script(&space, &format!("{at}/w"), body);
+        if found != "none" {
+            space.write(&format!("{}/settings.txt", &at[..1]), found);
+        }
+        build(&tree);
+        assert_eq!(told(&tree), found, "{at}");
+    }
+}
+
+/// cargo hands the wrapper's name to scripts as it was configured.
+#[test]
+fn a_wrapper_named_without_its_place() {
+    let space = Space::new();
+    let tree = script(&space, "w", "tell(\"x\".into());");
+    let path = format!("PATH={}:{}", kache().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let named = || tree.cargo("build").under(&["env", "RUSTC_WRAPPER=kache", &path]);
+    named().run().ok();
+    tree.clean();
+    let out = named().run();
+    out.ok().all_hit();
+    out.check(run_of(&out).is_hit(), "the script's run goes through kache");
+}
+
+/// What is too long to keep is not kept in part.
+#[test]
+fn a_script_that_prints_more_than_is_stored() {
+    let space = Space::new();
+    let body = "for _ in 0..(40 << 10) { println!(\"{}\", \"x\".repeat(1023)); }\n\
+                println!(\"cargo:rustc-env=TOLD=end\"); tell(\"x\".into());";
+    let tree = script(&space, "w", body);
+    tree.write("src/main.rs", "fn main() { println!(\"{}\", env!(\"TOLD\")); }\n");
+    for _ in 0..2 {
+        assert!(!build(&tree));
+        assert_eq!(told(&tree), "end");
+    }
+}
+
 #[test]
 fn the_clock() {
     let space = Space::new();

@@ -51,7 +51,8 @@ struct Ending {
 /// Serves a compiler invocation: `args` are those after the wrapper, the tool first. Does not return.
 pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
     let session = Session::new(invocation, settings);
-    let plain = Plain { program: PathBuf::from(&args[0]), argv0: args[0].clone(), args: args[1..].to_vec() };
+    let plain =
+        Plain { program: PathBuf::from(&args[0]), argv0: args[0].clone(), args: args[1..].to_vec(), compiles: true };
     if invocation.var(kache_observe::ENV_TRACE).is_some() {
         // A part of an action that is being observed.
         session.replace(&plain.program, &plain.argv0, &plain.args, &[]);
@@ -64,7 +65,12 @@ pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) 
 pub fn build_script(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
     let session = Session::new(invocation, settings);
     let argv0 = args.get(1).unwrap_or(&args[0]).clone();
-    let plain = Plain { program: PathBuf::from(&args[0]), argv0, args: args.iter().skip(2).cloned().collect() };
+    let plain = Plain {
+        program: PathBuf::from(&args[0]),
+        argv0,
+        args: args.iter().skip(2).cloned().collect(),
+        compiles: false,
+    };
     let digest_of = |path: &Path| session.digest_of(path);
     let described = session.allowed().and_then(|()| adapter::script::action(invocation, args, settings, &digest_of));
     session.serve(described, plain)
@@ -75,6 +81,8 @@ struct Plain {
     program: PathBuf,
     argv0: OsString,
     args: Vec<OsString>,
+    /// It is a compiler, which another wrapper may have.
+    compiles: bool,
 }
 
 impl<'a> Session<'a> {
@@ -180,15 +188,13 @@ impl<'a> Session<'a> {
     fn step_aside(&self, plain: &Plain, why: Why) -> ! {
         let outcome = if why.reason == Reason::Disabled { Outcome::Skipped } else { Outcome::Passthrough };
         let program = plain.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if outcome != Outcome::Skipped {
-            let ending = Ending { why: Some(why), ..Ending::default() };
-            let name = name_in(&plain.args).unwrap_or(program);
-            let mut args = plain.args.iter().skip_while(|a| *a != "--out-dir").skip(1);
-            let out_dir = args.next().map(|dir| self.invocation.cwd.join(dir));
-            let build = out_dir.and_then(|d| adapter::build_root(&d)).map(|d| d.to_string_lossy().into_owned());
-            self.append("passthrough", &name, &name, build, outcome, &ending);
-        }
-        let fallback = self.settings.fallback.as_ref().filter(|_| outcome != Outcome::Skipped);
+        let ending = Ending { why: Some(why), ..Ending::default() };
+        let after = |flag: &str| plain.args.iter().skip_while(|a| *a != flag).nth(1);
+        let name = after("--crate-name").map_or(program, |n| n.to_string_lossy().into_owned());
+        let out_dir = after("--out-dir").map(|dir| self.invocation.cwd.join(dir));
+        let build = out_dir.and_then(|d| adapter::build_root(&d)).map(|d| d.to_string_lossy().into_owned());
+        self.append("passthrough", &name, &name, build, outcome, &ending);
+        let fallback = self.settings.fallback.as_ref().filter(|_| plain.compiles && outcome != Outcome::Skipped);
         if let Some(wrapper) = fallback {
             let args: Vec<OsString> =
                 std::iter::once(plain.program.clone().into_os_string()).chain(plain.args.iter().cloned()).collect();
@@ -288,10 +294,4 @@ impl<'a> Session<'a> {
         let line = format!("{} [{}] {}\n", Event::now_ms(), kache_os::process_id(), line());
         let _ = kache_os::open_append(&file).and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes()));
     }
-}
-
-/// The crate's name in a command line that was not understood.
-fn name_in(args: &[OsString]) -> Option<String> {
-    let at = args.iter().position(|a| a == "--crate-name")?;
-    args.get(at + 1).map(|n| n.to_string_lossy().into_owned())
 }

@@ -36,6 +36,7 @@ const NOISE: &[(&str, &str)] = &[
 
 /// Variables that do not reach results of programs which ask by name. Each with its reason.
 const ENV_NOISE: &[(&str, &str)] = &[
+    ("PATH", "what is searched for on it is an input by itself"),
     ("TMPDIR", "where scratch is"),
     ("TMP", "where scratch is"),
     ("TEMP", "where scratch is"),
@@ -331,6 +332,45 @@ impl Reading<'_> {
         Ok(Observed { path_set: PathSet { inputs, bound: None }, written, macro_free })
     }
 
+    /// What an action found around its checkout, it would look for around another one: beside the place itself, which
+    /// may have been meant (`../shared/file` and `/home/u/shared/file` look the same here), the same place as seen from
+    /// there is an input.
+    fn surroundings(&self, name: &[u8], input: &Input) -> Vec<Input> {
+        let roots = self.world.roots;
+        let of_machine = match roots.innermost(name) {
+            None => {
+                [&b"/usr/"[..], b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"].iter().any(|d| name.starts_with(d))
+            }
+            // Dot files are the user's settings wherever the checkout is.
+            Some(Root::Home) => roots.encode_path(name).get(2..4) == Some(b"/."),
+            Some(root) => root != Root::Temp,
+        };
+        if of_machine {
+            return Vec::new();
+        }
+        // What lies in the user's or the temporary directory is around a checkout only if that lies there too.
+        let around = roots.innermost(name).and_then(|root| roots.place(root)).map(path);
+        let (parent, file) = (path(name).parent(), path(name).file_name());
+        let mut found = Vec::new();
+        for root in [Root::Workspace, Root::Build] {
+            let Some(place) = roots.place(root).map(path) else { continue };
+            if around.is_some_and(|outer| !place.starts_with(outer)) {
+                continue;
+            }
+            let upward = parent.is_some_and(|dir| place.starts_with(dir)) && !place.starts_with(path(name));
+            match (input, file) {
+                (Input::Path(_) | Input::Link(_), Some(file)) if upward => {
+                    found.push(Input::Above { root, name: bytes(file).to_vec() });
+                }
+                (Input::Path(_), _) => found.extend(roots.encode_from(root, name).map(Input::Path)),
+                (Input::Link(_), _) => found.extend(roots.encode_from(root, name).map(Input::Link)),
+                (Input::List(_), _) => found.extend(roots.encode_from(root, name).map(Input::List)),
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// What was looked at and is not the action's own becomes an input, if it is still what was seen.
     fn files(&mut self, start: Stamp) -> Result<(), Why> {
         let outputs: HashSet<&Path> = match &self.action.outputs {
@@ -342,7 +382,7 @@ impl Reading<'_> {
             Outputs::Written(_) => None,
         };
         let newest = start.minus_ms(self.world.margin_ms);
-        let mut checked: HashSet<Vec<u8>> = HashSet::new();
+        let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
@@ -360,7 +400,8 @@ impl Reading<'_> {
                 }
                 continue;
             }
-            if !checked.insert(name.clone()) {
+            self.inputs.extend(self.surroundings(&name, &input));
+            if !checked.insert((name.clone(), matches!(input, Input::Link(_)))) {
                 self.inputs.insert(input);
                 continue;
             }

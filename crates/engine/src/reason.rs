@@ -28,7 +28,8 @@ pub enum Reason {
     Leftovers,
     SpecialOutput,
     StoreFailed,
-    RestoreFailed,
+    LongStream,
+    NotStarted,
 }
 
 /// What a person needs to know of a reason.
@@ -39,7 +40,7 @@ pub struct Explanation {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::Disabled,
         Reason::Excluded,
         Reason::UnknownTool,
@@ -63,7 +64,8 @@ impl Reason {
         Reason::Leftovers,
         Reason::SpecialOutput,
         Reason::StoreFailed,
-        Reason::RestoreFailed,
+        Reason::LongStream,
+        Reason::NotStarted,
     ];
 
     /// The reason of this identifier.
@@ -101,7 +103,8 @@ impl Reason {
             Reason::Leftovers => ("leftovers", "OUT_DIR held files of an earlier run"),
             Reason::SpecialOutput => ("special-output", "an output is neither file, directory nor symbolic link"),
             Reason::StoreFailed => ("store-failed", "the result could not be written to the cache"),
-            Reason::RestoreFailed => ("restore-failed", "a stored result could not be restored"),
+            Reason::LongStream => ("long-stream", "what the tool printed is too long to store"),
+            Reason::NotStarted => ("not-started", "the tool could not be started"),
         };
         Explanation { id, sentence }
     }

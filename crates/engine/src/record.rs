@@ -2,7 +2,7 @@
 
 use crate::action::{Action, Kind, Outputs};
 use crate::reason::{Reason, Why};
-use crate::run::{Ran, said_something};
+use crate::run::{Ran, STREAM_LIMIT, said_something};
 use crate::world::World;
 use crate::{Session, declared, observed, sources};
 use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State};
@@ -27,9 +27,16 @@ struct Found {
 impl Session<'_> {
     /// Stores the result of a run that succeeded. Returns the entry's key, or why there is none.
     pub(crate) fn record(&self, action: &Action, world: &World, weak: &Digest, ran: &Ran) -> Result<Digest, Why> {
+        if ran.stdout.len().max(ran.stderr.len()) > STREAM_LIMIT {
+            return Err(Reason::LongStream.into());
+        }
         let (set, written, macro_free) = match &ran.trace {
             Some(trace) => {
                 let trace = trace.read().map_err(|blind| Why::new(Reason::Blind, blind))?;
+                let root = &trace.programs[0].exe;
+                if action.program.is_absolute() && !kache_observe::is_program(bytes(&action.program), root) {
+                    return Err(Why::new(Reason::Blind, action.program.display()));
+                }
                 let portable = sources::portable_variables(action, self.settings, world);
                 let seen = observed::read(action, world, &trace, ran.started, &portable)?;
                 (seen.path_set, seen.written, seen.macro_free)
@@ -43,8 +50,12 @@ impl Session<'_> {
         let outputs = self.outputs(action, world, &written, ran, &mut leaked)?;
         let form = if action.json { Form::Json } else { Form::Plain };
         let checkout = action.roots.of_checkout();
-        let stdout = self.keep(checkout.encode(&ran.stdout, form)).map_err(failed)?;
-        let stderr = self.keep(checkout.encode(&ran.stderr, form)).map_err(failed)?;
+        let [stdout, stderr] = [&ran.stdout, &ran.stderr].map(|stream| {
+            let stored = checkout.encode(stream, form);
+            leaked.extend(scanned(&action.roots).leaks(&stored));
+            self.keep(stored).map_err(failed)
+        });
+        let (stdout, stderr) = (stdout?, stderr?);
         let entry = Entry {
             outputs: outputs.iter().map(|f| f.output.clone()).collect(),
             stdout,
@@ -96,10 +107,15 @@ impl Session<'_> {
         }
         let unbound = unbound_set.strong(weak, &mut |input| world.state(input));
         let outputs = entry.outputs_digest();
-        let length = |root| world.roots.place(root).map_or(0, <[u8]>::len) as u64;
-        let lengths: Vec<u64> = [Root::Base, Root::Build, Root::Workspace].into_iter().map(length).collect();
+        let lengths: Vec<(Root, u64)> = world
+            .roots
+            .iter()
+            .filter(|(root, _)| root.moves_with_checkout())
+            .map(|(r, place)| (r, place.len() as u64))
+            .collect();
         let proven = self.store.path_sets(weak).into_iter().filter_map(|s| s.bound).any(|before| {
-            let elsewhere = before.lengths.iter().zip(&lengths).all(|(a, b)| a != b || *a == 0);
+            let moved = |(root, length): &(Root, u64)| before.lengths.iter().any(|(r, l)| r == root && l != length);
+            let elsewhere = !lengths.is_empty() && lengths.len() == before.lengths.len() && lengths.iter().all(moved);
             before.unbound == unbound && before.outputs == outputs && elsewhere
         });
         if proven {
@@ -219,7 +235,9 @@ impl Session<'_> {
             None
         };
         if let Some(form) = form {
-            let data = self.keep(checkout.encode(&data, form))?;
+            let stored = checkout.encode(&data, form);
+            leaked.extend(scanned(&action.roots).leaks(&stored));
+            let data = self.keep(stored)?;
             return Ok(OutputKind::Text { data, form, executable });
         }
         leaked.extend(scanned(&action.roots).leaks(&data));

@@ -54,7 +54,7 @@ impl Session<'_> {
                 None => continue,
             };
             let Some(restored) = self.restore(action, world, &entry) else { continue };
-            self.store.mark_used(&strong, std::time::SystemTime::now());
+            self.store.mark_used(weak, &strong, std::time::SystemTime::now());
             let (weak, key) = (Some(*weak), Some(strong));
             return Some(Ending { stored: true, tool_ms: entry.tool_ms, weak, key, restored, ..Ending::default() });
         }

@@ -17,7 +17,7 @@ use std::time::Instant;
 const TRACE_BYTES: usize = 64 << 20;
 
 /// Streams longer than this are passed on and not stored.
-const STREAM_LIMIT: usize = 32 << 20;
+pub const STREAM_LIMIT: usize = 32 << 20;
 
 /// What a run gave beside its outputs.
 pub struct Ran {
@@ -43,7 +43,7 @@ impl Session<'_> {
         let (status, ran) = match self.run(action) {
             Ok(done) => done,
             Err(error) => {
-                let why = Why::new(Reason::CacheUnusable, &error);
+                let why = Why::new(Reason::NotStarted, &error);
                 self.log(action, Outcome::Error, &Ending { why: Some(why), weak: Some(*weak), ..Ending::default() });
                 self.become_tool(action)
             }
@@ -138,7 +138,7 @@ impl Session<'_> {
             let Some(path) = message["artifact"].as_str().map(std::path::Path::new) else { continue };
             let known = kache_os::stat(path).and_then(|meta| Ok((meta, Digest::of_reader(&mut File::open(path)?)?)));
             if let Ok((meta, digest)) = known {
-                self.memo.put(&meta, Remembered { digest, output: true, macro_free: false });
+                self.memo.put(&meta, Remembered { digest, output: true, macro_free: !self.settings.observe });
             }
         }
     }

@@ -51,7 +51,6 @@ const NOISE: &[(&str, &str)] = &[
     ("INVOCATION_ID", "the service manager"),
     ("JOURNAL_STREAM", "the service manager"),
     ("HISTFILE", "the shell's own"),
-    ("PATH", "programs found on it are inputs by themselves"),
     ("CARGO_TERM_*", "messages only"),
     ("CARGO_TARGET_DIR", "the build directory is a root"),
     ("CARGO_BUILD_*", "cargo's own settings; what they do is in what it passes on"),
@@ -133,6 +132,7 @@ impl<'a> World<'a> {
                 let target = kache_os::read_link(path)?;
                 Ok(State::Text(self.roots.encode_path(bytes(&target))))
             }),
+            Input::Above { root, name } => self.above(*root, name),
             Input::List(p) => self.at_place(p, |path| self.listing(path)),
             Input::Resolve(p) => {
                 self.at_place(p, |path| Ok(State::Text(self.roots.encode_path(bytes(&self.canonical(path)?)))))
@@ -260,6 +260,20 @@ impl<'a> World<'a> {
         Ok(State::Hashed(digest))
     }
 
+    /// What a search upward finds first, and how far up.
+    fn above(&self, root: Root, name: &[u8]) -> State {
+        let place = self.roots.place(root).map(|p| path(p).to_path_buf()).unwrap_or_default();
+        for (level, dir) in place.ancestors().enumerate().skip(1) {
+            match self.followed(&dir.join(path(name))) {
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(e) => return State::Failed(e.raw_os_error().unwrap_or(-1)),
+                Ok(State::File { digest, .. }) => return State::Text(format!("{level} {digest}").into_bytes()),
+                Ok(other) => return State::Text(format!("{level} {}", other.describe()).into_bytes()),
+            }
+        }
+        State::Absent
+    }
+
     fn search(&self, name: &[u8], dirs: &[Vec<u8>]) -> State {
         let on_path = self.invocation.value(b"PATH").unwrap_or_default();
         for dir in dirs {
@@ -316,7 +330,6 @@ impl<'a> World<'a> {
 
     /// Whether the value names a place in `root` itself (not in a root inside of it).
     pub fn holds(&self, value: &[u8], root: Root) -> bool {
-        let encoded = Roots::readable(&self.roots.encode(value, Form::Plain));
-        encoded.contains(root.name())
+        Roots::names(&self.roots.encode(value, Form::Plain), root)
     }
 }

@@ -11,6 +11,8 @@ pub enum Input {
     Path(Vec<u8>),
     /// The path itself, links not followed: the target when it is a link, else like [`Input::Path`].
     Link(Vec<u8>),
+    /// The nearest thing of this name in a directory above a root: what a search upward from a checkout would find.
+    Above { root: Root, name: Vec<u8> },
     /// Names in a directory.
     List(Vec<u8>),
     /// The canonical form of a path.
@@ -32,9 +34,9 @@ pub enum Input {
 }
 
 impl Input {
-    /// Holds only for one value of a root.
+    /// Holds only for one place of a root that moves with the checkout.
     pub fn binds(&self) -> bool {
-        matches!(self, Input::Place(_) | Input::EnvPlace(_))
+        matches!(self, Input::Place(root) if root.moves_with_checkout()) || matches!(self, Input::EnvPlace(_))
     }
 
     pub fn describe(&self) -> String {
@@ -42,6 +44,7 @@ impl Input {
         match self {
             Input::Path(p) => format!("file {}", r(p)),
             Input::Link(p) => format!("link {}", r(p)),
+            Input::Above { root, name } => format!("{} above {}", r(name), root.name()),
             Input::List(p) => format!("names in {}", r(p)),
             Input::Resolve(p) => format!("canonical form of {}", r(p)),
             Input::Search { name, .. } => format!("program {} on PATH", r(name)),
@@ -118,7 +121,7 @@ pub struct Bound {
     pub outputs: Digest,
     /// Length of each place of the roots that move with the checkout. Two places of one length prove little: a program
     /// may have used nothing but the length.
-    pub lengths: Vec<u64>,
+    pub lengths: Vec<(Root, u64)>,
 }
 
 impl PathSet {
@@ -146,6 +149,7 @@ fn framed_name(input: &Input) -> Vec<u8> {
     match input {
         Input::Path(p) => tagged(b'p', p),
         Input::Link(p) => tagged(b'l', p),
+        Input::Above { root, name } => tagged(b'u', &[root.name().as_bytes(), b"/", name].concat()),
         Input::List(p) => tagged(b'd', p),
         Input::Resolve(p) => tagged(b'r', p),
         Input::Search { name, dirs } => {

@@ -148,6 +148,27 @@ impl Roots {
         }
     }
 
+    /// A path outside of a root in stored form as seen from it: `<workspace>/../other/file`. `None` when they have nothing
+    /// in common.
+    pub fn encode_from(&self, root: Root, path: &[u8]) -> Option<Vec<u8>> {
+        let place = self.place(root)?;
+        let parts = |p: &'_ [u8]| {
+            p.split(|b| *b == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        let (from, to) = (parts(place), parts(path));
+        let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+        if common == 0 || common == from.len() {
+            return None;
+        }
+        let up = std::iter::repeat_n(b"..".to_vec(), from.len() - common);
+        let mut out = vec![MARK, root.letter()];
+        for part in up.chain(to[common..].iter().cloned()) {
+            out.push(b'/');
+            out.extend(part);
+        }
+        Some(out)
+    }
+
     /// Text (an argument, a variable, a file) in stored form: each root that stands there as a whole path or as the
     /// beginning of one becomes its placeholder.
     pub fn encode(&self, text: &[u8], form: Form) -> Vec<u8> {
@@ -199,6 +220,11 @@ impl Roots {
         }
         out.extend_from_slice(rest);
         Some(out)
+    }
+
+    /// Whether stored text names a place in `root`.
+    pub fn names(stored: &[u8], root: Root) -> bool {
+        stored.windows(2).any(|pair| pair == [MARK, root.letter()])
     }
 
     /// Stored form for people: `<workspace>/src/lib.rs`.
@@ -296,6 +322,16 @@ mod tests {
         assert_eq!(a.decode(&[MARK, b'B'], Form::Plain), None);
         assert_eq!(a.decode(&[MARK], Form::Plain), None);
         assert_eq!(a.decode(&[MARK, b'?'], Form::Plain), None);
+    }
+
+    #[test]
+    fn seen_from_a_root() {
+        let a = roots(&[(Root::Workspace, "/home/u/repo/ws")]);
+        let from = |p: &str| a.encode_from(Root::Workspace, p.as_bytes()).map(|e| Roots::readable(&e));
+        assert_eq!(from("/home/u/repo/.git/HEAD").as_deref(), Some("<workspace>/../.git/HEAD"));
+        assert_eq!(from("/home/x"), Some("<workspace>/../../../x".into()));
+        assert_eq!(from("/usr/lib"), None);
+        assert_eq!(from("/home/u/repo/ws/src"), None);
     }
 
     #[test]

@@ -109,6 +109,32 @@ static const char *reason(long err)
     }
 }
 
+/* cargo hands a bare name on as it was configured: it stands for the first such program on PATH. */
+static void search(const char *name, char **argv, char **envp)
+{
+    static char path[PATH_ROOM];
+    const char *dirs = 0;
+    for (char **e = envp; *e; e++)
+        if (starts(*e, "PATH="))
+            dirs = *e + sizeof "PATH=" - 1;
+    while (dirs && *dirs) {
+        long n = 0;
+        for (; *dirs && *dirs != ':'; dirs++)
+            if (n < PATH_ROOM)
+                path[n++] = *dirs;
+        dirs += *dirs == ':';
+        if (n + 1 + length(name) + 1 > PATH_ROOM)
+            continue;
+        path[n++] = '/';
+        for (const char *s = name;; s++) {
+            path[n++] = *s;
+            if (!*s)
+                break;
+        }
+        sys_execve(path, argv, envp);
+    }
+}
+
 /* `room` has place for argc + 4 pointers: it is on the stack of the caller, whose size the kernel has limited. */
 static int become(long argc, char **argv, char **envp, char **room)
 {
@@ -119,7 +145,7 @@ static int become(long argc, char **argv, char **envp, char **room)
         for (char **e = envp; *e; e++)
             if (starts(*e, "RUSTC_WRAPPER="))
                 wrapper = *e + sizeof "RUSTC_WRAPPER=" - 1;
-        if (wrapper && *wrapper == '/' && starts(base_of(wrapper), "kache")) {
+        if (wrapper && starts(base_of(wrapper), "kache")) {
             room[0] = "kache";
             room[1] = "--build-script";
             room[2] = path;
@@ -128,7 +154,10 @@ static int become(long argc, char **argv, char **envp, char **room)
                 room[3 + i] = argv[i];
             if (!argc)
                 room[4] = 0;
-            sys_execve(wrapper, room, envp);
+            if (base_of(wrapper) != wrapper)
+                sys_execve(wrapper, room, envp);
+            else
+                search(wrapper, room, envp);
         }
         err = -sys_execve(path, argv, envp);
     }

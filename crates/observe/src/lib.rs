@@ -8,7 +8,7 @@
 
 mod trace;
 
-pub use trace::{Blind, Kind, Program, Record, Trace, TraceFile, flag};
+pub use trace::{Blind, Kind, Program, Record, Trace, TraceFile, flag, is_program};
 
 /// Whether this build has an observer. Without one the byte strings below are empty.
 pub const SUPPORTED: bool = cfg!(observed);

@@ -246,11 +246,6 @@ impl Trace {
         &self.programs[self.owners[index] as usize]
     }
 
-    /// The index in `programs` of the program that the record at `index` belongs to.
-    pub fn program_index_of(&self, index: usize) -> usize {
-        self.owners[index] as usize
-    }
-
     /// Reads a trace whose first program was started by process `starter`.
     fn parse(bytes: &[u8], starter: i32) -> Result<Trace, Blind> {
         let records = records(bytes)?;
@@ -326,7 +321,7 @@ fn nobody_escaped(records: &[Record]) -> Result<(), Blind> {
         /// What it was about to become.
         awaited: Option<&'a Record>,
         /// STARTs whose SPAWN was not yet seen: the child may be faster than its parent's record.
-        early: u32,
+        early: Vec<&'a Record>,
     }
     let escaped = |record: &Record| Err(Blind::EscapedExec { path: record.a.clone() });
     let mut processes: HashMap<i32, Process> = HashMap::new();
@@ -335,10 +330,20 @@ fn nobody_escaped(records: &[Record]) -> Result<(), Blind> {
         let pid = if record.kind == Kind::Spawn { record.arg } else { record.pid };
         let process = processes.entry(pid).or_default();
         match record.kind {
-            Kind::Start if process.awaited.is_some() => process.awaited = None,
+            Kind::Start if process.awaited.is_some() => {
+                // A static program may have run in between, and have become this one.
+                if let Some(before) = process.awaited.take().filter(|before| !is_program(&before.a, &record.a)) {
+                    return escaped(before);
+                }
+            }
             Kind::Start if first => first = false,
-            Kind::Start => process.early += 1,
-            Kind::Spawn if process.early > 0 => process.early -= 1,
+            Kind::Start => process.early.push(record),
+            Kind::Spawn if !process.early.is_empty() => {
+                let start = process.early.remove(0);
+                if !is_program(&record.a, &start.a) {
+                    return escaped(record);
+                }
+            }
             Kind::Exec | Kind::Spawn => {
                 if let Some(before) = process.awaited.replace(record) {
                     return escaped(before);
@@ -352,6 +357,31 @@ fn nobody_escaped(records: &[Record]) -> Result<(), Blind> {
         Some(record) => escaped(record),
         None => Ok(()),
     }
+}
+
+/// Whether executing `file` makes a process run `exe`: they are one file, or `file` is a script for it.
+pub fn is_program(file: &[u8], exe: &[u8]) -> bool {
+    use std::os::unix::{ffi::OsStrExt, fs::MetadataExt};
+    let path = |bytes: &[u8]| std::path::PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+    let id = |bytes: &[u8]| std::fs::metadata(path(bytes)).ok().map(|m| (m.dev(), m.ino()));
+    let mut file = file.to_vec();
+    // The kernel follows at most five interpreters (Documentation/admin-guide/binfmt-misc.rst, BINPRM recursion).
+    for _ in 0..5 {
+        if file == exe || id(&file).is_some_and(|of| Some(of) == id(exe)) {
+            return true;
+        }
+        let parent = |p: &std::path::Path| p.parent().and_then(|d| std::fs::canonicalize(d).ok());
+        let (a, b) = (path(&file), path(exe));
+        if a.file_name() == b.file_name() && parent(&a).is_some() && parent(&a) == parent(&b) {
+            return true;
+        }
+        let mut start = [0; 256];
+        let read = std::fs::File::open(&a).and_then(|mut f| io::Read::read(&mut f, &mut start)).unwrap_or(0);
+        let Some(line) = start[..read].strip_prefix(b"#!") else { return false };
+        let line = line.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+        file = line.split(|b| *b == b' ' || *b == b'\t').next().unwrap_or_default().to_vec();
+    }
+    false
 }
 
 /// Gives each record to the program its process ran at that time.

@@ -382,11 +382,6 @@ pub fn exit_like(status: ExitStatus) -> ! {
     std::process::exit(status.code().unwrap_or(1))
 }
 
-/// The signal a child died of, if it did.
-pub fn signal_of(status: &ExitStatus) -> Option<i32> {
-    status.signal()
-}
-
 /// Standard input is `/dev/null` (what cargo gives its probes), so reading it can tell a program nothing.
 pub fn stdin_is_null() -> bool {
     let of = |m: io::Result<rfs::Stat>| m.ok().map(|s| (s.st_mode, s.st_rdev));
@@ -451,12 +446,6 @@ pub fn free_space(dir: &Path) -> io::Result<u64> {
 /// Kills this process at once, as a power cut would: for fault injection.
 pub fn kill_self() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-}
-
-/// Writes what the kernel holds of this file system to the device.
-pub fn flush_file_system(dir: &Path) -> io::Result<()> {
-    let fd = rfs::open(dir, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(rfs::syncfs(&fd)?)
 }
 
 /// An integer that differs between processes alive at one time.

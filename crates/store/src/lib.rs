@@ -167,12 +167,13 @@ impl Store {
         let _ = std::fs::remove_file(self.sharded("entries", strong));
     }
 
-    /// Notes that an entry was used, for eviction: at most once an hour, so that a hit seldom writes.
-    pub fn mark_used(&self, strong: &Digest, now: std::time::SystemTime) {
+    /// Notes that an entry and the path sets it was found by were used, for eviction: at most once an hour, so that a hit
+    /// seldom writes.
+    pub fn mark_used(&self, weak: &Digest, strong: &Digest, now: std::time::SystemTime) {
         let path = self.sharded("entries", strong);
         let now = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         if kache_os::stat(&path).is_ok_and(|m| m.mtime.sec + 3600 < now) {
-            let _ = kache_os::touch(&path);
+            let _ = kache_os::touch(&path).and_then(|()| kache_os::touch(&self.sharded("actions", weak)));
         }
     }
 

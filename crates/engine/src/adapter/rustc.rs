@@ -142,6 +142,7 @@ fn flag_at(args: &[OsString], at: usize) -> Flag<'_> {
 fn key_of(flag: &Flag) -> Vec<u8> {
     match flag.value {
         Some(value) => [flag.name, b" ", value].concat(),
+        None if !flag.name.starts_with(b"-") => flag.name.to_vec(),
         None => flag.name.split(|b| *b == b' ').collect::<Vec<_>>().join(&b"\\ "[..]),
     }
 }
@@ -340,6 +341,10 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         }
         if p.links() {
             return Err(Reason::Link.into());
+        }
+        let toolchain = tool.parent().and_then(Path::parent).map(|root| root.join("lib/rustlib"));
+        if !tool.is_absolute() || !toolchain.is_some_and(|dir| dir.is_dir()) {
+            return Err(Why::new(Reason::UnknownTool, format!("the toolchain of {}", tool.display())));
         }
     }
 

@@ -148,6 +148,20 @@ fn large_arguments_and_environments() {
     ran.must_read(&secret);
 }
 
+/// A static program that becomes a dynamic one has read unseen before that.
+#[test]
+fn static_programs_that_become_others_are_blind() {
+    let world = World::new();
+    let source = "#include <unistd.h>\nint main(void) { execl(\"/bin/echo\", \"echo\", (char *)0); return 1; }";
+    let program = match world.try_c("becomes", source, &["-static"]) {
+        Ok(program) => program,
+        Err(_) => return skipped("static_programs_that_become_others_are_blind", "there is no static libc"),
+    };
+    for script in ["./../becomes", "./../becomes & wait", "exec ./../becomes"] {
+        assert_eq!(fs::canonicalize(world.sh(script).escaped()).unwrap(), program, "{script}");
+    }
+}
+
 #[test]
 fn static_programs_are_blind() {
     let world = World::new();
