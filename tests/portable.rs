@@ -275,6 +275,35 @@ fn units_of_the_two_checkouts_have_the_same_keys() {
     assert_eq!(keys(&trees[0]), keys(&trees[1]));
 }
 
+/// Places of the build directory in forms that can't be replaced, or not without making the text untrue.
+#[test]
+fn places_in_other_forms_are_those_of_the_checkout() {
+    let space = Space::new();
+    let forms = [
+        "format!(\"pub const P: &str = \\\"sqlite://{out}/x.db\\\";\")",
+        "format!(\"pub const P: &str = \\\"-isystem{out}\\\";\")",
+        "format!(\"const B: [u8; {}] = *b\\\"{out}\\\"; pub const P: &str = match core::str::from_utf8(&B) {{{{ Ok(s) => s, _ => panic!() }}}};\", out.len()).replace(\"{{\", \"{\").replace(\"}}\", \"}\")",
+    ];
+    for (n, form) in forms.iter().enumerate() {
+        let make = |tree: &Tree<'_>| {
+            tree.write("Cargo.toml", &manifest("app", "[workspace]\n"));
+            tree.write(
+                "src/main.rs",
+                "include!(concat!(env!(\"OUT_DIR\"), \"/p.rs\"));\nfn main() { println!(\"{P}\"); }\n",
+            );
+            let script = "fn main() { let out = std::env::var(\"OUT_DIR\").unwrap(); let text = FORM; std::fs::write(format!(\"{out}/p.rs\"), text).unwrap(); }\n";
+            tree.write("build.rs", &script.replace("FORM", form));
+        };
+        for at in ["a", "somewhere/else entirely"] {
+            let tree = space.tree(&format!("{n}/{at}"));
+            make(&tree);
+            tree.cargo("build").run().ok();
+            let told = tree.execute("target/debug/app").stdout;
+            assert!(told.contains(tree.path.join("target/debug/build").to_str().unwrap()), "{form}: {told}");
+        }
+    }
+}
+
 #[test]
 fn path_only_variables_do_not_bind() {
     let space = Space::new();

@@ -230,6 +230,76 @@ fn variable_by_option_env() {
     Case::new(&tree).changes(BOTH, |_, b| b.set("TOLD", "something"));
 }
 
+/// Also variables that say nothing when a compiler reads them for itself.
+#[test]
+fn variable_that_is_noise_to_compilers() {
+    let space = Space::new();
+    let tree = says(
+        &space,
+        "pub fn tell() -> String { format!(\"{:?} {:?}\", option_env!(\"LANG\"), option_env!(\"NUM_JOBS\")) }\n",
+    );
+    Case::new(&tree).changes(BOTH, |_, b| {
+        b.set("LANG", "xx");
+        b.set("NUM_JOBS", "77");
+    });
+}
+
+#[test]
+fn proc_macro_reads_a_variable_that_is_noise_to_compilers() {
+    let space = Space::new();
+    let tree = with_macro(&space, "std::env::var(\"LC_MESSAGES\").unwrap_or_default()");
+    Case::new(&tree).changes(OBSERVED, |_, b| b.set("LC_MESSAGES", "xx"));
+}
+
+/// The linker is another one by its name, although the first one is still there as it was.
+#[test]
+fn another_linker() {
+    let space = Space::new();
+    let tree = says(&space, "pub fn tell() -> u32 { 1 }\n");
+    let linker = space.site("bin/linker");
+    write_script(&linker, "#!/bin/sh\nexec cc \"$@\" -Wl,--build-id=0x1234\n");
+    Case::new(&tree)
+        .needs_observation()
+        .changes(OBSERVED, |_, b| b.rustflags = format!("-C linker={}", linker.display()));
+}
+
+/// A target directory among devices.
+#[test]
+fn target_directory_in_shared_memory() {
+    let Ok(dir) = tempfile::tempdir_in("/dev/shm") else {
+        return skip("target_directory_in_shared_memory", "there is no /dev/shm");
+    };
+    let space = Space::new();
+    let tree = says(&space, "pub fn tell() -> u32 { 1 }\n");
+    for told in ["1", "2"] {
+        tree.edit("part/src/lib.rs", "{ 1 }", &format!("{{ {told} }}"));
+        tree.cargo("build").env("CARGO_TARGET_DIR", dir.path()).run().ok();
+        let app = std::process::Command::new(dir.path().join("debug/app")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&app.stdout).trim(), told);
+        fs::remove_dir_all(dir.path().join("debug")).unwrap();
+    }
+}
+
+/// What a macro writes beside the outputs is no output: a hit would undo what others wrote there since.
+#[test]
+fn proc_macro_that_writes_a_file_of_the_user() {
+    let space = Space::new();
+    let file = space.site("state.db");
+    let body = format!(
+        "let f = {:?}; if !std::path::Path::new(f).exists() {{ std::fs::write(f, \"new\").unwrap(); }} String::new()",
+        file
+    );
+    let tree = with_macro(&space, &body);
+    for _ in 0..2 {
+        tree.clean();
+        tree.cargo("build").run().ok();
+        fs::write(&file, "the user's").unwrap();
+    }
+    tree.clean();
+    tree.cargo("build").run().ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "the user's");
+}
+
 #[test]
 fn variable_that_becomes_empty() {
     let space = Space::new();

@@ -4,7 +4,7 @@
 
 use crate::action::Action;
 use crate::reason::{Reason, Why};
-use crate::sources;
+use crate::sources::{self, Variables};
 use crate::world::World;
 use kache_config::Settings;
 use kache_key::{Digest, Framed, Input, PathSet};
@@ -57,7 +57,7 @@ pub fn check_externs(action: &Action, memo: &Memo) -> Result<(), Why> {
 /// The path set of a finished compile.
 pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Settings) -> Result<PathSet, Why> {
     let info = sources::dep_info(action).ok_or(Why::new(Reason::Blind, "there is no dep-info"))?;
-    let portable = sources::portable_variables(action, settings, world);
+    let variables = Variables::of(action, settings, world);
     let mut inputs = BTreeSet::new();
     let mut siblings: Vec<PathBuf> = info.files.iter().filter_map(|f| sources::module_siblings(f)).collect();
     siblings.retain(|s| !info.files.contains(s));
@@ -80,7 +80,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     }
     for name in info.variables {
         let value = world.invocation.value(&name).unwrap_or_default();
-        let input = if portable.iter().any(|p| p.as_bytes() == name) {
+        let input = if variables.portable(&name, false) {
             Input::EnvPortable(name)
         } else if world.is_placed(value) {
             Input::EnvPlace(name)

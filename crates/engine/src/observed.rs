@@ -5,6 +5,7 @@
 use crate::action::{Action, Kind, Outputs};
 use crate::programs::{self, EnvUse};
 use crate::reason::{Reason, Why};
+use crate::sources::Variables;
 use crate::world::{World, is_noise, is_plumbing};
 use kache_key::{Input, PathSet, Root};
 use kache_observe::{Kind as Touch, Record, Trace, flag};
@@ -25,7 +26,16 @@ pub struct Observed {
 const NOISE: &[(&str, &str)] = &[
     ("/proc/", "the process itself and the machine's load"),
     ("/sys/", "the number of processors, control groups"),
-    ("/dev/", "devices"),
+    ("/dev/null", "a device"),
+    ("/dev/zero", "a device"),
+    ("/dev/full", "a device"),
+    ("/dev/tty", "a device"),
+    ("/dev/random", "randomness"),
+    ("/dev/urandom", "randomness"),
+    ("/dev/pts/", "a terminal"),
+    ("/dev/ptmx", "a terminal"),
+    ("/dev/fd/", "the process' own streams"),
+    ("/dev/std", "the process' own streams"),
     ("/etc/ld.so.cache", "what is loaded is an input by itself"),
     ("/etc/ld.so.preload", "what is loaded is an input by itself"),
     ("/usr/share/locale", "translations of messages"),
@@ -97,8 +107,14 @@ struct Reading<'a> {
 }
 
 /// Reads a trace. `start` is the file clock before the action began.
-/// `portable` names variables whose roots do not bind.
-pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portable: &[String]) -> Result<Observed, Why> {
+/// `variables`: what sources and settings say of them.
+pub fn read(
+    action: &Action,
+    world: &World,
+    trace: &Trace,
+    start: Stamp,
+    variables: &Variables,
+) -> Result<Observed, Why> {
     let mut reading = Reading {
         action,
         world,
@@ -118,7 +134,8 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
         let traits = programs::traits_of(path(exe));
         match record.kind {
             Touch::Getenv if traits.asks_by_name || env_use_of(exe, &mut env_uses) < EnvUse::Whole => {
-                *reading.variables.entry(record.a.clone()).or_default() |= programs::is_rust_binary(path(exe));
+                *reading.variables.entry(record.a.clone()).or_default() |= programs::is_rust_binary(path(exe))
+                    || action.kind != Kind::BuildScript && reading.in_build(&record.b);
             }
             Touch::Start if !traits.asks_by_name => {
                 reading.environment = reading.environment.max(env_use_of(exe, &mut env_uses));
@@ -129,11 +146,15 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
             }
             Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
             Touch::Where if action.kind == Kind::BuildScript => {
-                reading.asked_where |= programs::is_rust_binary(path(exe));
+                reading.asked_where |= programs::is_rust_binary(path(exe))
+                    || action.kind != Kind::BuildScript && reading.in_build(&record.b);
             }
             Touch::Where => reading.asked_where |= reading.in_build(&record.a),
             Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(&record.a) => {
                 macros.insert(record.a.clone());
+            }
+            Touch::Open if record.a.starts_with(b"/proc/") && record.a.ends_with(b"/environ") => {
+                reading.environment = EnvUse::Whole;
             }
             _ => {}
         }
@@ -147,7 +168,7 @@ pub fn read(action: &Action, world: &World, trace: &Trace, start: Stamp, portabl
     if bytes(&action.program).iter().all(|b| *b != b'/') {
         reading.inputs.insert(Input::Search { name: bytes(&action.program).to_vec(), dirs: vec![Vec::new()] });
     }
-    reading.finish(start, macros.is_empty(), portable)
+    reading.finish(start, macros.is_empty(), variables)
 }
 
 fn is_compiler(exe: &[u8]) -> bool {
@@ -184,6 +205,12 @@ impl Reading<'_> {
         matches!(self.world.roots.innermost(p), Some(Root::Build | Root::BuildReal))
     }
 
+    /// Nothing of a checkout or of cargo's sources is noise, wherever they are (a target directory in `/dev/shm`).
+    fn is_noise(&self, p: &[u8]) -> bool {
+        let of_build = |root: Root| root.moves_with_checkout() || root == Root::CargoHome;
+        noisy_path(p) && !self.world.roots.innermost(p).is_some_and(of_build)
+    }
+
     /// One name for each file, where `..` would give it several.
     fn plain(&mut self, p: &[u8]) -> Vec<u8> {
         if memchr::memmem::find(p, b"/..").is_none() {
@@ -212,7 +239,7 @@ impl Reading<'_> {
     }
 
     fn look(&mut self, p: &[u8], found: bool, input: Input) {
-        if noisy_path(p) {
+        if self.is_noise(p) {
             return;
         }
         let name = self.plain(p);
@@ -226,8 +253,15 @@ impl Reading<'_> {
         }
     }
 
+    /// Something is removed or changed that this action has not made: it was there.
+    fn was_there(&mut self, p: &[u8]) {
+        let name = self.plain(p);
+        let history = self.paths.entry(name).or_default();
+        history.found |= !history.missed && !history.written;
+    }
+
     fn write(&mut self, p: &[u8]) {
-        if noisy_path(p) {
+        if self.is_noise(p) {
             return;
         }
         let name = self.plain(p);
@@ -249,8 +283,8 @@ impl Reading<'_> {
             Touch::Open => {
                 let truncated = r.flags & flag::TRUNCATE != 0;
                 if r.flags & flag::WRITE != 0 {
-                    // What is opened for reading and writing and was there is also read.
-                    if r.flags & flag::READ != 0 && r.flags & flag::EXISTED != 0 && !truncated {
+                    // What was there and is only changed in part, or added to, is also read.
+                    if r.flags & flag::EXISTED != 0 && !truncated {
                         self.look(&r.a, true, Input::Path(stored));
                     }
                     self.write(&r.a);
@@ -271,6 +305,7 @@ impl Reading<'_> {
             }
             Touch::Rename => {
                 // The old name's going is a change as well; a directory takes what lies below along.
+                self.was_there(&r.a);
                 self.write(&r.a);
                 self.write(&r.b);
                 let (from, to) = (self.plain(&r.a), self.plain(&r.b));
@@ -278,7 +313,10 @@ impl Reading<'_> {
                     self.made.push(to);
                 }
             }
-            Touch::Unlink | Touch::Meta => self.write(&r.a),
+            Touch::Unlink | Touch::Meta => {
+                self.was_there(&r.a);
+                self.write(&r.a);
+            }
             Touch::Link => {
                 let from = self.stored(&r.a);
                 self.look(&r.a, true, Input::Path(from));
@@ -320,9 +358,9 @@ impl Reading<'_> {
         dirs
     }
 
-    fn finish(mut self, start: Stamp, macro_free: bool, portable: &[String]) -> Result<Observed, Why> {
+    fn finish(mut self, start: Stamp, macro_free: bool, variables: &Variables) -> Result<Observed, Why> {
         self.files(start)?;
-        self.environment(portable);
+        self.environment(variables);
         self.places();
         let written = self.written()?;
         let mut inputs: Vec<Input> = self.inputs.into_iter().collect();
@@ -330,6 +368,25 @@ impl Reading<'_> {
         inputs.sort();
         inputs.dedup();
         Ok(Observed { path_set: PathSet { inputs, bound: None }, written, macro_free })
+    }
+
+    /// A directory below the workspace's root, on the way to an input, that was changed or put there since the start: the
+    /// files in it may be others than were read. (A moved file has a new ctime itself.) `settled` holds those that were not.
+    fn moved(&self, place: &Path, start: Stamp, settled: &mut HashSet<PathBuf>) -> Option<PathBuf> {
+        if self.world.roots.innermost(bytes(place)) != Some(Root::Workspace) {
+            return None;
+        }
+        let root = self.world.roots.place(Root::Workspace).map(path)?;
+        for dir in place.ancestors().skip(1).take_while(|dir| *dir != root && dir.starts_with(root)) {
+            if settled.contains(dir) {
+                break;
+            }
+            if kache_os::lstat(dir).is_ok_and(|m| m.ctime.max(m.mtime) > start) {
+                return Some(dir.to_path_buf());
+            }
+            settled.insert(dir.to_path_buf());
+        }
+        None
     }
 
     /// What an action found around its checkout, it would look for around another one: beside the place itself, which
@@ -383,6 +440,7 @@ impl Reading<'_> {
         };
         let newest = start.minus_ms(self.world.margin_ms);
         let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
+        let mut settled: HashSet<PathBuf> = HashSet::new();
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
@@ -399,6 +457,9 @@ impl Reading<'_> {
                     return Err(Why::new(Reason::ChangedInput, place.display()));
                 }
                 continue;
+            }
+            if let Some(dir) = self.moved(place, start, &mut settled) {
+                return Err(Why::new(Reason::ChangedInput, dir.display()));
             }
             self.inputs.extend(self.surroundings(&name, &input));
             if !checked.insert((name.clone(), matches!(input, Input::Link(_)))) {
@@ -441,7 +502,7 @@ impl Reading<'_> {
         self.inputs.extend(known.map(|root| Input::Place(*root)));
     }
 
-    fn environment(&mut self, portable: &[String]) {
+    fn environment(&mut self, variables: &Variables) {
         if self.environment > EnvUse::ByName {
             self.inputs.insert(Input::EnvAll);
         }
@@ -454,15 +515,19 @@ impl Reading<'_> {
             });
             self.inputs.extend(placed.map(|(name, _)| Input::EnvPlace(bytes(name).to_vec())));
         }
-        for (name, by_script) in std::mem::take(&mut self.variables) {
-            if is_plumbing(&name) || !by_script && noisy_variable(&name) {
+        for name in &variables.tracked {
+            self.variables.entry(name.clone()).or_default();
+        }
+        for (name, by_user) in std::mem::take(&mut self.variables) {
+            // What a user's own code searches there is found by no record.
+            let counts = variables.tracked.contains(&name) || by_user && name == b"LD_LIBRARY_PATH";
+            if !counts && (is_plumbing(&name) || !by_user && noisy_variable(&name)) {
                 continue;
             }
             let value = self.world.invocation.value(&name).unwrap_or_default();
-            let text = String::from_utf8_lossy(&name).into_owned();
             // Below the build directory: what a script writes of it is stored with placeholders.
             let of_build = self.action.kind == Kind::BuildScript && self.world.portable_value(value) != value;
-            let input = if portable.contains(&text) || of_build {
+            let input = if variables.portable(&name, by_user) || of_build {
                 Input::EnvPortable(name)
             } else if self.world.is_placed(value) {
                 Input::EnvPlace(name)
@@ -473,22 +538,35 @@ impl Reading<'_> {
         }
     }
 
-    /// What the run wrote and left behind. Writing outside of the place for outputs makes it uncacheable.
+    /// What the run wrote and left behind. Writing outside of the place for outputs, or removing what was there, makes it
+    /// uncacheable: a restore would undo what others did there since.
     fn written(&self) -> Result<Vec<PathBuf>, Why> {
+        let (home, names_outputs) = match &self.action.outputs {
+            Outputs::Tree(dir) => (Some(dir.as_path()), false),
+            Outputs::Written(expected) => (expected.first().and_then(|f| f.parent()), true),
+        };
         let mut written = Vec::new();
         for (name, history) in &self.paths {
+            let place = path(name);
             if !history.written || self.scratch(name) {
                 continue;
             }
-            let place = path(name);
-            if kache_os::lstat(place).is_err() {
-                continue;
+            let there = kache_os::lstat(place).is_ok();
+            if home.is_some_and(|dir| place.starts_with(dir)) {
+                if there && names_outputs {
+                    written.push(place.to_path_buf());
+                }
+            } else if !self.own(name) && (there || history.found) {
+                return Err(Why::new(Reason::WroteElsewhere, place.display()));
             }
-            match &self.action.outputs {
-                Outputs::Tree(dir) if place.starts_with(dir) => {}
-                Outputs::Tree(_) => return Err(Why::new(Reason::WroteElsewhere, place.display())),
-                Outputs::Written(_) => written.push(place.to_path_buf()),
-            }
+        }
+        let stays = |dir: &&Vec<u8>| {
+            !home.is_some_and(|home| path(dir).starts_with(home))
+                && !self.scratch(dir)
+                && kache_os::lstat(path(dir)).is_ok()
+        };
+        if let Some(dir) = self.made.iter().find(stays) {
+            return Err(Why::new(Reason::WroteElsewhere, path(dir).display()));
         }
         written.sort();
         Ok(written)

@@ -29,9 +29,9 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("*g++-[0-9]*", by_name(ANY), "driver"),
     ("*cc", by_name(ANY), "driver"),
     ("*c++", by_name(ANY), "driver"),
-    ("*clang", by_name(ANY), "driver"),
-    ("*clang++", by_name(ANY), "driver"),
-    ("*clang-[0-9]*", by_name(ANY), "driver"),
+    ("*clang", by_name(0), "driver; reads it for __DATE__ only"),
+    ("*clang++", by_name(0), "as clang"),
+    ("*clang-[0-9]*", by_name(0), "as clang"),
     ("cc1", by_name(1), "seeds random names once; a second read would be __DATE__"),
     ("cc1plus", by_name(1), "as cc1"),
     ("collect2", by_name(ANY), "looks for ld on PATH"),
@@ -42,7 +42,8 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("*ld.bfd", by_name(ANY), "the linker writes no times"),
     ("*ld.gold", by_name(ANY), "the linker writes no times"),
     ("*ar", by_name(ANY), "archives are deterministic unless asked otherwise"),
-    ("*gcc-ar*", by_name(ANY), "as ar"),
+    ("*gcc-ar", by_name(ANY), "as ar"),
+    ("*gcc-ar-[0-9]*", by_name(ANY), "as ar"),
     ("*ranlib", by_name(ANY), "as ar"),
     ("*nm", by_name(ANY), "reads only"),
     ("*strip", by_name(ANY), "writes no times"),
@@ -78,12 +79,18 @@ pub fn traits_of(exe: &Path) -> Traits {
     Traits { asks_by_name: false, clock_reads: 0 }
 }
 
+/// `*x` in the table is `x` or `anything-x` (a target's prefix), `x-[0-9]*` a versioned name.
 fn matches_versioned(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix("-[0-9]*") {
-        Some(stem) => name.rsplit_once('-').is_some_and(|(start, version)| {
-            version.starts_with(|c: char| c.is_ascii_digit()) && crate::adapter::matches(stem, start)
-        }),
-        None => crate::adapter::matches(pattern, name),
+    let (stem, name) = match pattern.strip_suffix("-[0-9]*") {
+        None => (pattern, name),
+        Some(stem) => match name.rsplit_once('-') {
+            Some((start, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => (stem, start),
+            _ => return false,
+        },
+    };
+    match stem.strip_prefix('*') {
+        Some(tool) => name == tool || name.strip_suffix(tool).is_some_and(|prefix| prefix.ends_with('-')),
+        None => name == stem,
     }
 }
 
@@ -138,5 +145,6 @@ mod tests {
         assert!(!t("/usr/bin/python3.11").asks_by_name);
         assert_eq!(t("/usr/bin/date").clock_reads, 0);
         assert!(t("/usr/bin/x86_64-linux-gnu-ld.bfd").asks_by_name);
+        assert!(!t("/usr/bin/tar").asks_by_name && !t("/usr/bin/esbuild").asks_by_name);
     }
 }

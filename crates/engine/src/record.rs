@@ -3,8 +3,9 @@
 use crate::action::{Action, Kind, Outputs};
 use crate::reason::{Reason, Why};
 use crate::run::{Ran, STREAM_LIMIT, said_something};
+use crate::sources::Variables;
 use crate::world::World;
-use crate::{Session, declared, observed, sources};
+use crate::{Session, declared, observed};
 use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State};
 use kache_os::{FileKind, bytes};
 use kache_store::{Data, Entry, Inputs, Output, OutputKind, Remembered, SEAL};
@@ -30,6 +31,9 @@ impl Session<'_> {
         if ran.stdout.len().max(ran.stderr.len()) > STREAM_LIMIT {
             return Err(Reason::LongStream.into());
         }
+        if [&ran.stdout, &ran.stderr].iter().any(|s| s.contains(&kache_key::MARK)) {
+            return Err(Why::new(Reason::SpecialOutput, "a zero byte was printed"));
+        }
         let (set, written, macro_free) = match &ran.trace {
             Some(trace) => {
                 let trace = trace.read().map_err(|blind| Why::new(Reason::Blind, blind))?;
@@ -37,8 +41,8 @@ impl Session<'_> {
                 if action.program.is_absolute() && !kache_observe::is_program(bytes(&action.program), root) {
                     return Err(Why::new(Reason::Blind, action.program.display()));
                 }
-                let portable = sources::portable_variables(action, self.settings, world);
-                let seen = observed::read(action, world, &trace, ran.started, &portable)?;
+                let variables = Variables::of(action, self.settings, world);
+                let seen = observed::read(action, world, &trace, ran.started, &variables)?;
                 (seen.path_set, seen.written, seen.macro_free)
             }
             None if self.settings.observe => return Err(Why::new(Reason::Blind, "the observer could not be placed")),
@@ -102,7 +106,7 @@ impl Session<'_> {
     /// the same.
     fn bind(&self, weak: &Digest, world: &World, mut set: PathSet, entry: &Entry) -> PathSet {
         let unbound_set = set.unbound();
-        if unbound_set.inputs.len() == set.inputs.len() {
+        if !set.inputs.iter().any(Input::binds) {
             return set;
         }
         let unbound = unbound_set.strong(weak, &mut |input| world.state(input));
@@ -212,15 +216,26 @@ impl Session<'_> {
         let path = world.roots.encode_path(bytes(&place));
         let shared = is_shared(action, &place);
         let kind = match kind {
+            FileKind::Dir if self.has_odd_mode(&place, 0o777) => {
+                return Err(Why::new(Reason::SpecialOutput, format!("mode of {}", place.display())));
+            }
             FileKind::Dir => OutputKind::Dir,
             FileKind::Symlink => {
                 OutputKind::Symlink(world.roots.encode_path(bytes(&kache_os::read_link(&place).map_err(failed)?)))
+            }
+            FileKind::File if !shared && self.has_odd_mode(&place, 0o666) && self.has_odd_mode(&place, 0o777) => {
+                return Err(Why::new(Reason::SpecialOutput, format!("mode of {}", place.display())));
             }
             FileKind::File => self.file(action, &place, shared, leaked).map_err(failed)?,
             FileKind::Other => return Err(Why::new(Reason::SpecialOutput, place.display())),
         };
         found.push(Found { place, output: Output { path, kind, shared } });
         Ok(())
+    }
+
+    /// A mode that is not what the umask leaves of `plain` is not restored, so it is not stored.
+    fn has_odd_mode(&self, place: &Path, plain: u32) -> bool {
+        kache_os::lstat(place).is_ok_and(|m| m.mode != plain & !kache_os::umask())
     }
 
     fn file(&self, action: &Action, place: &Path, shared: bool, leaked: &mut BTreeSet<Root>) -> io::Result<OutputKind> {
@@ -236,6 +251,9 @@ impl Session<'_> {
         };
         if let Some(form) = form {
             let stored = checkout.encode(&data, form);
+            if form == Form::Plain && checkout.tells_length(&data) {
+                leaked.extend(checkout.iter().map(|(root, _)| root));
+            }
             leaked.extend(scanned(&action.roots).leaks(&stored));
             let data = self.keep(stored)?;
             return Ok(OutputKind::Text { data, form, executable });
@@ -284,10 +302,10 @@ fn is_shared(action: &Action, place: &Path) -> bool {
         || (action.kind != Kind::BuildScript && place.extension().is_some_and(|e| e == "rlib"))
 }
 
-/// The roots whose literal places bind. Not the temporary directory: the standard library itself names `/tmp`.
+/// The roots whose literal places bind. Not `/tmp`: the standard library itself names it.
 fn scanned(roots: &Roots) -> Roots {
     let mut scanned = Roots::default();
-    for (root, place) in roots.iter().filter(|(r, _)| *r != Root::Temp) {
+    for (root, place) in roots.iter().filter(|(_, place)| *place != b"/tmp") {
         scanned.add(root, place);
     }
     scanned

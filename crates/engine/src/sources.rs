@@ -59,22 +59,39 @@ fn split_escaped(text: &[u8]) -> Vec<Vec<u8>> {
     words
 }
 
-/// Variables whose roots do not bind this action: those the settings name, and those that the sources use only to include
-/// files (`OUT_DIR`, and what build scripts set to places in it), whose content is an input by itself.
-pub fn portable_variables(action: &Action, settings: &Settings, world: &World) -> Vec<String> {
-    let mut names = settings.path_only_env_vars.clone();
-    if !matches!(action.kind, Kind::Rustc | Kind::Clippy) {
-        return names;
+/// What the sources and settings say of variables.
+#[derive(Debug, Default)]
+pub struct Variables {
+    /// Those rustc tracks (`env!`, `option_env!`): inputs, whatever else is known of them.
+    pub tracked: Vec<Vec<u8>>,
+    /// Those that rustc itself uses only to find files, whose content is an input by itself (`include!(concat!(env!("OUT_DIR"),
+    /// …))` and its siblings).
+    included: Vec<Vec<u8>>,
+    /// Those that the settings declare to be only places.
+    path_only: Vec<String>,
+}
+
+impl Variables {
+    pub fn of(action: &Action, settings: &Settings, world: &World) -> Variables {
+        let path_only = settings.path_only_env_vars.clone();
+        let info = match dep_info(action) {
+            Some(info) if matches!(action.kind, Kind::Rustc | Kind::Clippy) => info,
+            _ => return Variables { path_only, ..Variables::default() },
+        };
+        let placed = |v: &&Vec<u8>| world.is_placed(world.invocation.value(v).unwrap_or_default());
+        let mut included: Vec<Vec<u8>> =
+            info.variables.iter().filter(placed).filter(|v| only_includes(&info, v)).cloned().collect();
+        // clippy-driver looks for clippy.toml from there upward; what it finds, and what not, is observed.
+        if action.kind == Kind::Clippy && !info.variables.iter().any(|v| v == b"CARGO_MANIFEST_DIR") {
+            included.push(b"CARGO_MANIFEST_DIR".to_vec());
+        }
+        Variables { tracked: info.variables, included, path_only }
     }
-    let Some(info) = dep_info(action) else { return names };
-    let places = info.variables.iter().filter(|v| world.is_placed(world.invocation.value(v).unwrap_or_default()));
-    let included = places.filter(|v| only_includes(&info, v));
-    names.extend(included.map(|v| String::from_utf8_lossy(v).into_owned()));
-    // clippy-driver looks for clippy.toml from there upward; what it finds, and what not, is observed.
-    if action.kind == Kind::Clippy && !info.variables.iter().any(|v| v == b"CARGO_MANIFEST_DIR") {
-        names.push("CARGO_MANIFEST_DIR".into());
+
+    /// Whether roots in the variable's value do not bind. `by_user`: the user's own code (a procedural macro) asked for it.
+    pub fn portable(&self, name: &[u8], by_user: bool) -> bool {
+        self.path_only.iter().any(|p| p.as_bytes() == name) || !by_user && self.included.iter().any(|v| v == name)
     }
-    names
 }
 
 /// Whether all that the sources do with a variable is to include the file it names.
@@ -109,7 +126,9 @@ fn is_include(before: &[u8]) -> bool {
     let joined: [&[u8]; 5] = [b"(", b"env!", b"(", b"concat!", b"("];
     [&joined[..], &direct].iter().filter_map(|tokens| strip(before, tokens)).any(|end| {
         let rest = before[..end].trim_ascii_end();
-        [&b"include!"[..], b"include_str!", b"include_bytes!"].iter().any(|m| rest.ends_with(m))
+        let name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+        let names: [&[u8]; 3] = [b"include!", b"include_str!", b"include_bytes!"];
+        names.iter().filter_map(|m| rest.strip_suffix(*m)).any(|before| !before.last().is_some_and(name))
     })
 }
 
@@ -145,5 +164,6 @@ mod tests {
         assert!(!is_include(b"let d = env!("));
         assert!(!is_include(b"concat!(env!("));
         assert!(!is_include(b"f(env!("));
+        assert!(!is_include(b"my_include!(env!("));
     }
 }

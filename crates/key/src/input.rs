@@ -137,9 +137,16 @@ impl PathSet {
         hash.finish()
     }
 
-    /// Without what binds it to a place.
+    /// Without what binds it to a place: of variables, what else is in them still counts.
     pub fn unbound(&self) -> PathSet {
-        PathSet { inputs: self.inputs.iter().filter(|i| !i.binds()).cloned().collect(), bound: None }
+        let kept = self.inputs.iter().filter_map(|input| match input {
+            Input::EnvPlace(name) => Some(Input::EnvPortable(name.clone())),
+            input if input.binds() => None,
+            input => Some(input.clone()),
+        });
+        let mut inputs: Vec<Input> = kept.collect();
+        inputs.sort();
+        PathSet { inputs, bound: None }
     }
 }
 

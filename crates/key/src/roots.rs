@@ -240,10 +240,31 @@ impl Roots {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// The roots that stand literally in `data` (the leak scan).
+    /// The roots whose bytes stand in `data`, alone or as part of something else (the leak scan: a false find only binds).
     pub fn leaks(&self, data: &[u8]) -> Vec<Root> {
-        let found = |place: &[u8]| memmem::find_iter(data, place).any(|at| stands_alone(data, at, place.len()));
-        self.places.iter().filter(|(_, place)| found(place)).map(|(r, _)| *r).collect()
+        self.places.iter().filter(|(_, place)| memmem::find(data, place).is_some()).map(|(r, _)| *r).collect()
+    }
+
+    /// Whether text that names a root tells, close by and in decimal, its length or that of the whole path: putting another
+    /// place there would make it untrue (`[u8; 13] = *b"/w/target/out"`).
+    pub fn tells_length(&self, text: &[u8]) -> bool {
+        const CLOSE: usize = 48;
+        let ends = |b: &u8| {
+            b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b':' | b';' | b',' | b')' | b'>' | b'<' | b'|')
+        };
+        let numbers = |near: &[u8]| -> Vec<usize> {
+            let digits = near.split(|b| !b.is_ascii_digit()).filter(|run| !run.is_empty());
+            digits.filter_map(|run| std::str::from_utf8(run).ok()?.parse().ok()).collect()
+        };
+        self.places.iter().any(|(_, place)| {
+            memmem::find_iter(text, place).any(|at| {
+                let length = text[at..].iter().position(ends).unwrap_or(text.len() - at);
+                let (before, after) = (&text[at.saturating_sub(CLOSE)..at], &text[at + length..]);
+                let told = [numbers(before), numbers(&after[..after.len().min(CLOSE)])].concat();
+                // With its terminating zero, as C counts.
+                told.iter().any(|n| [place.len(), length, length + 1].contains(n))
+            })
+        })
     }
 }
 
@@ -338,6 +359,15 @@ mod tests {
     fn leaks_are_literal_roots() {
         let a = roots(&[(Root::Workspace, "/w/ws")]);
         assert_eq!(a.leaks(b"\0\0/w/ws/src/lib.rs\0"), [Root::Workspace]);
-        assert!(a.leaks(b"/w/ws-old/x /w/wsx").is_empty());
+        assert_eq!(a.leaks(b"file:///w/ws"), [Root::Workspace], "also where it could not be replaced");
+        assert!(a.leaks(b"/w/w").is_empty());
+    }
+
+    #[test]
+    fn lengths_are_told() {
+        let a = roots(&[(Root::Build, "/w/target")]);
+        assert!(a.tells_length(b"[u8; 13] = *b\"/w/target/out\""));
+        assert!(a.tells_length(b"char p[14] = \"/w/target/out\""));
+        assert!(!a.tells_length(b"[u8; 113] = *b\"/w/target/out\" 2"));
     }
 }

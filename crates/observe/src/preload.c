@@ -598,14 +598,27 @@ EXPORT ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t siz
     return r;
 }
 
+/* The object whose code called: found without the loader's lock, where libc can (since 2.35). */
+static const char *object_of(const void *caller)
+{
+#ifdef DLFO_STRUCT_HAS_EH_DBASE
+    struct dl_find_object found;
+    if (!_dl_find_object((void *)caller, &found) && found.dlfo_link_map && found.dlfo_link_map->l_name)
+        return found.dlfo_link_map->l_name;
+    return "";
+#else
+    Dl_info info;
+    return dladdr(caller, &info) && info.dli_fname ? info.dli_fname : "";
+#endif
+}
+
 /* Where the process is reaches results as data when a program's own code asks: by whose code is told once per object. */
 static void note_where(const void *caller)
 {
-    Dl_info info;
     if (!observing())
         return;
     int e = errno;
-    const char *object = dladdr(caller, &info) && info.dli_fname ? info.dli_fname : "";
+    const char *object = object_of(caller);
     if (first_time(finish(hash(0x5851f42d4c957f2du, object))))
         emit(WHERE, 0, 0, 0, object, "");
     errno = e;
@@ -880,21 +893,21 @@ static const char *value_in(char *const envp[], const char *name)
     return NULL;
 }
 
-static void note_variable(const char *name, const char *value)
+static void note_variable(const char *name, const char *value, const void *caller)
 {
     if (!observing() || !name || !*name)
         return;
     int flags = value ? 0 : UNSET;
-    bool counted = !strncmp(name, "CARGO_", 6) || !strcmp(name, "OUT_DIR");
-    if (!counted && !first_time(finish(hash(0x9ae16a3b2f90404fu ^ flags, name))))
+    const char *object = object_of(caller);
+    if (!first_time(finish(hash(finish(hash(0x9ae16a3b2f90404fu ^ flags, name)), object))))
         return;
     if (!strcmp(name, "LD_PRELOAD") || !strcmp(name, "KACHE_TRACE") || !strcmp(name, "KACHE_MAP"))
         return;
-    emit(GETENV, flags, 0, 0, name, "");
+    emit(GETENV, flags, 0, 0, name, object);
 }
 #define ASKED(call)                  \
     char *v = call;                  \
-    note_variable(name, v);          \
+    note_variable(name, v, __builtin_return_address(0)); \
     return v;
 EXPORT char *getenv(const char *name) { ASKED(REAL(getenv)(name)) }
 EXPORT char *secure_getenv(const char *name) { ASKED(REAL(secure_getenv)(name)) }

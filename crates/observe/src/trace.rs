@@ -47,7 +47,7 @@
 //! | MKDIR, UNLINK, META | path | | META: mode, owner, times, length, attributes, mkfifo, mknod |
 //! | RENAME, LINK | from | to | |
 //! | SYMLINK | text of the link | its path | |
-//! | GETENV | name | | flags: [`flag::UNSET`] |
+//! | GETENV | name | object whose code asked; empty: the program | flags: [`flag::UNSET`] |
 //! | EXEC | path | name, if it was searched on PATH | [`flag::OTHER_PATH`] and arg 1: not the first program's PATH; a SEARCHPATH follows |
 //! | EXECFAIL | path; empty: the search found nothing | name | err; takes back the EXEC before it, or tells of a failed spawn |
 //! | SEARCHPATH | the PATH | name | of the EXEC, EXECFAIL or SPAWN of this process before it |

@@ -226,6 +226,18 @@ pub fn set_mtime(file: &File, mtime: Stamp) -> io::Result<()> {
     Ok(rfs::futimens(file, &rfs::Timestamps { last_access: at(mtime), last_modification: at(mtime) })?)
 }
 
+/// The mask on modes of new files. (It can only be read by setting it; this process makes no files meanwhile.)
+pub fn umask() -> u32 {
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    mask.as_raw_mode()
+}
+
+/// Whether programs may not be loaded from there.
+pub fn forbids_execution(dir: &Path) -> bool {
+    rfs::statvfs(dir).is_ok_and(|s| s.f_flag.contains(rfs::StatVfsMountFlags::NOEXEC))
+}
+
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
 }

@@ -195,7 +195,7 @@ impl Store {
     /// Places a program that others load or execute, by content, and returns its path.
     pub fn place_tool(&self, name: &str, content: &[u8], executable: bool) -> io::Result<PathBuf> {
         let path = self.root.join("tools").join(&Digest::of(content).hex()[..16]).join(name);
-        if kache_os::stat(&path).is_ok_and(|m| m.is_file() && m.size == content.len() as u64) {
+        if kache_os::read_bounded(&path, content.len() as u64).is_ok_and(|there| there == content) {
             return Ok(path);
         }
         self.publish(&path, content)?;

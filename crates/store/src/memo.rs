@@ -64,9 +64,14 @@ impl Memo {
         Memo::key(&Meta { mtime: none, ctime: none, ..*meta })
     }
 
+    /// Names a sealed inode: each link or unlink in another checkout moves its ctime.
+    fn key_of_sealed(meta: &Meta) -> Option<[u8; 16]> {
+        (meta.mtime == SEAL).then(|| Memo::key(&Meta { ctime: SEAL, ..*meta }))
+    }
+
     fn key(meta: &Meta) -> [u8; 16] {
         let mut id = [0u8; 96];
-        let ctime = if meta.mtime == SEAL { SEAL } else { meta.ctime };
+        let ctime = meta.ctime;
         let stamp = |s: kache_os::Stamp| (s.sec as u64, u64::from(s.nsec));
         let (born, mtime, ctime) = (stamp(meta.born), stamp(meta.mtime), stamp(ctime));
         let words = [
@@ -92,7 +97,9 @@ impl Memo {
     }
 
     pub fn get(&self, meta: &Meta) -> Option<Remembered> {
-        self.find(Memo::key(meta))
+        // Only kache's own outputs are sealed; another file may bear that time by chance.
+        let sealed = Memo::key_of_sealed(meta).and_then(|key| self.find(key)).filter(|known| known.output);
+        sealed.or_else(|| self.find(Memo::key(meta)))
     }
 
     /// What kache last recorded as output in this inode. Its times have changed since: whether its bytes have is to be
@@ -109,7 +116,10 @@ impl Memo {
 
     /// Remembers the file in this state; an output also by its inode alone.
     pub fn put(&self, meta: &Meta, known: Remembered) {
-        self.keep(Memo::key(meta), known);
+        match Memo::key_of_sealed(meta).filter(|_| known.output) {
+            Some(key) => self.keep(key, known),
+            None => self.keep(Memo::key(meta), known),
+        }
         if known.output {
             self.keep(Memo::key_of_inode(meta), known);
         }

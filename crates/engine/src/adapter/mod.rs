@@ -10,12 +10,16 @@ use kache_key::{Root, Roots};
 use kache_os::bytes;
 use std::path::{Path, PathBuf};
 
-/// The target directory that `dir` lies in: cargo marks it with `CACHEDIR.TAG`, and with `--target` the directory of each
-/// target below it as well.
+/// The target directory that `dir` lies in. Cargo marks one that it makes with `CACHEDIR.TAG` (and with `--target` the
+/// directory of each target below it as well); in one that was there before, each profile's directory has `.cargo-lock`.
 pub fn build_root(dir: &Path) -> Option<PathBuf> {
-    let marked = |d: &&Path| kache_os::lstat(&d.join("CACHEDIR.TAG")).is_ok();
-    let found = dir.ancestors().skip(1).take(6).find(marked)?;
-    Some(found.parent().filter(marked).unwrap_or(found).to_path_buf())
+    let has = |d: &&Path, name: &str| kache_os::lstat(&d.join(name)).is_ok();
+    let marked = |d: &&Path| has(d, "CACHEDIR.TAG");
+    let above = || dir.ancestors().skip(1).take(6);
+    match above().find(marked) {
+        Some(found) => Some(found.parent().filter(marked).unwrap_or(found).to_path_buf()),
+        None => above().find(|d| has(d, ".cargo-lock"))?.parent().map(Path::to_path_buf),
+    }
 }
 
 /// Cargo's home, where registry and git sources are.

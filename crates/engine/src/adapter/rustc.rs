@@ -161,6 +161,8 @@ struct Parsed {
     externs: Vec<PathBuf>,
     search_dirs: Vec<PathBuf>,
     native_dirs: Vec<PathBuf>,
+    /// `linker=PATH`.
+    linker: Vec<u8>,
     messages: Vec<u8>,
     json: bool,
     coloured: bool,
@@ -235,8 +237,11 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                         p.incremental = Some(kache_os::path(of).to_path_buf());
                         p.keyed.push(b"-C incremental".to_vec());
                     }
-                    // The program found under this name is an input by itself.
-                    "linker" => keyed = false,
+                    // Counts where something is linked.
+                    "linker" => {
+                        keyed = false;
+                        p.linker = value.to_vec();
+                    }
                     "target-cpu" => p.native_cpu |= of == b"native",
                     // Their outputs carry paths that no map reaches, or hide them from a search.
                     "instrument-coverage" => p.unmapped = true,
@@ -262,6 +267,9 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
         if keyed {
             p.keyed.push(key_of(&flag));
         }
+    }
+    if p.links() && !p.linker.is_empty() {
+        p.keyed.push([b"-C ", &p.linker[..]].concat());
     }
     Ok(p)
 }
