@@ -146,8 +146,7 @@ pub fn read(
             }
             Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
             Touch::Where if action.kind == Kind::BuildScript => {
-                reading.asked_where |= programs::is_rust_binary(path(exe))
-                    || action.kind != Kind::BuildScript && reading.in_build(&record.b);
+                reading.asked_where |= programs::is_rust_binary(path(exe));
             }
             Touch::Where => reading.asked_where |= reading.in_build(&record.a),
             Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(&record.a) => {

@@ -283,7 +283,7 @@ fn by_line(text: &[u8], mut each: impl FnMut(&[u8], Form) -> Option<Vec<u8>>) ->
     Some(out)
 }
 
-/// `/work` stands in `-L/work/lib`, not in `/work2` or `/home/work`.
+/// `/srv` stands in `-L/srv/lib`, not in `/srv2` or `/home/srv`.
 fn stands_alone(text: &[u8], at: usize, len: usize) -> bool {
     let part_of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+') || b >= 0x80;
     let after = text.get(at + len).copied();
