@@ -1,6 +1,6 @@
 //! The digest memo: file identity → digest, shared by all processes, without locks.
 //!
-//! A file of 65,536 buckets of four 64-byte slots:
+//! A file of 4,096 pages of 64 slots of 64 bytes:
 //! ```text
 //! key     16 bytes: BLAKE3 of (kind, device, inode, birth, size, mtime, ctime), cut
 //! digest  32 bytes
@@ -11,18 +11,25 @@
 //! One slot is one `pwrite`; a torn one fails its check and is a miss. Reading and writing by `pread`/`pwrite` rather
 //! than a mapping: a full disk is then an error and not a signal.
 //!
+//! Neighbouring inodes share a page: the files of a toolchain or a package, which were written one after the other, are
+//! known after a few reads.
+//!
 //! Files whose mtime is the seal are known without their ctime, which each link or unlink in another checkout moves.
 
 use crate::blob::SEAL;
 use kache_key::Digest;
 use kache_os::Meta;
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::Path;
 
 const SLOT: usize = 64;
-const WAYS: usize = 4;
-const BUCKETS: u64 = 1 << 16;
-const SIZE: u64 = BUCKETS * (SLOT * WAYS) as u64;
+const SLOTS: usize = 64;
+const PAGES: u64 = 1 << 12;
+const SIZE: u64 = PAGES * PAGE as u64;
+const PAGE: usize = SLOT * SLOTS;
+/// So many neighbouring inodes share a page.
+const NEIGHBOURS: u64 = 32;
 
 const OUTPUT: u8 = 1;
 const MACRO_FREE: u8 = 2;
@@ -40,6 +47,14 @@ pub struct Remembered {
 /// The open table, or nothing.
 pub struct Memo {
     file: Option<File>,
+    /// Pages read before. What one of them does not know is looked for in the file again.
+    pages: RefCell<Vec<(u64, Box<[u8; PAGE]>)>>,
+}
+
+/// What a file is known by.
+struct Key {
+    id: [u8; 16],
+    page: u64,
 }
 
 impl Memo {
@@ -50,26 +65,26 @@ impl Memo {
             std::fs::create_dir_all(parent)?;
             kache_os::open_table(path, SIZE)
         });
-        Memo { file: file.ok() }
+        Memo { file: file.ok(), pages: RefCell::default() }
     }
 
     /// Remembers nothing.
     pub fn none() -> Memo {
-        Memo { file: None }
+        Memo { file: None, pages: RefCell::default() }
     }
 
     /// Names an inode whatever happened to its times: cargo sets those of `.rmeta` files after `check` builds.
-    fn key_of_inode(meta: &Meta) -> [u8; 16] {
+    fn key_of_inode(meta: &Meta) -> Key {
         let none = kache_os::Stamp::default();
         Memo::key(&Meta { mtime: none, ctime: none, ..*meta })
     }
 
     /// Names a sealed inode: each link or unlink in another checkout moves its ctime.
-    fn key_of_sealed(meta: &Meta) -> Option<[u8; 16]> {
+    fn key_of_sealed(meta: &Meta) -> Option<Key> {
         (meta.mtime == SEAL).then(|| Memo::key(&Meta { ctime: SEAL, ..*meta }))
     }
 
-    fn key(meta: &Meta) -> [u8; 16] {
+    fn key(meta: &Meta) -> Key {
         let mut id = [0u8; 96];
         let ctime = meta.ctime;
         let stamp = |s: kache_os::Stamp| (s.sec as u64, u64::from(s.nsec));
@@ -89,11 +104,8 @@ impl Memo {
         for (i, w) in words.iter().enumerate() {
             id[i * 8..i * 8 + 8].copy_from_slice(&w.to_le_bytes());
         }
-        first(&Digest::of(&id))
-    }
-
-    fn offset(key: &[u8; 16]) -> u64 {
-        (u64::from(u16::from_le_bytes([key[0], key[1]])) % BUCKETS) * (SLOT * WAYS) as u64
+        let page = (meta.ino / NEIGHBOURS).wrapping_add(meta.dev.wrapping_mul(0x9e37_79b9)) % PAGES;
+        Key { id: first(&Digest::of(&id)), page }
     }
 
     pub fn get(&self, meta: &Meta) -> Option<Remembered> {
@@ -108,38 +120,50 @@ impl Memo {
         self.find(Memo::key_of_inode(meta))
     }
 
-    fn find(&self, key: [u8; 16]) -> Option<Remembered> {
-        let mut bucket = [0u8; SLOT * WAYS];
-        kache_os::read_at(self.file.as_ref()?, &mut bucket, Memo::offset(&key)).ok()?;
-        bucket.chunks_exact(SLOT).find_map(|slot| read_slot(slot, &key))
+    fn find(&self, key: Key) -> Option<Remembered> {
+        let there = |page: &[u8; PAGE]| page.chunks_exact(SLOT).find_map(|slot| read_slot(slot, &key.id));
+        let known = self.pages.borrow().iter().find(|(at, _)| *at == key.page).and_then(|(_, page)| there(page));
+        known.or_else(|| {
+            let page = self.read(key.page)?;
+            let found = there(&page);
+            let mut pages = self.pages.borrow_mut();
+            pages.retain(|(at, _)| *at != key.page);
+            pages.push((key.page, page));
+            found
+        })
     }
 
-    /// Remembers the file in this state; an output also by its inode alone.
+    fn read(&self, page: u64) -> Option<Box<[u8; PAGE]>> {
+        let mut data = Box::new([0u8; PAGE]);
+        kache_os::read_at(self.file.as_ref()?, &mut data[..], page * PAGE as u64).ok()?;
+        Some(data)
+    }
+
+    /// Remembers the file in this state; an output that is not sealed also by its inode alone.
     pub fn put(&self, meta: &Meta, known: Remembered) {
         match Memo::key_of_sealed(meta).filter(|_| known.output) {
-            Some(key) => self.keep(key, known),
-            None => self.keep(Memo::key(meta), known),
-        }
-        if known.output {
-            self.keep(Memo::key_of_inode(meta), known);
+            Some(key) => self.keep(&key, known),
+            None => {
+                self.keep(&Memo::key(meta), known);
+                if known.output {
+                    self.keep(&Memo::key_of_inode(meta), known);
+                }
+            }
         }
     }
 
-    fn keep(&self, key: [u8; 16], known: Remembered) {
-        let Some(file) = &self.file else { return };
-        let at = Memo::offset(&key);
-        let mut bucket = [0u8; SLOT * WAYS];
-        if kache_os::read_at(file, &mut bucket, at).is_err() {
-            return;
-        }
-        let ways = || bucket.chunks_exact(SLOT).enumerate();
+    fn keep(&self, key: &Key, known: Remembered) {
+        let (Some(file), Some(page)) = (&self.file, self.read(key.page)) else { return };
+        let slot = |way: usize| &page[way * SLOT..(way + 1) * SLOT];
+        // Each key has its own first choice, so that two processes seldom take the same free slot.
+        let choice = usize::from(key.id[2]) % SLOTS;
+        let ways = || (0..SLOTS).map(|i| (choice + i) % SLOTS);
         let way = ways()
-            .find(|(_, s)| s[..16] == key)
-            .or_else(|| ways().find(|(_, s)| s.iter().all(|b| *b == 0)))
-            .map_or(usize::from(key[2]) % WAYS, |(i, _)| i);
-        let slot = write_slot(&key, known);
+            .find(|way| slot(*way)[..16] == key.id)
+            .or_else(|| ways().find(|way| slot(*way).iter().all(|b| *b == 0)))
+            .unwrap_or(choice);
         // A read-only cache remembers nothing new.
-        let _ = kache_os::write_at(file, &slot, at + (way * SLOT) as u64);
+        let _ = kache_os::write_at(file, &write_slot(&key.id, known), key.page * PAGE as u64 + (way * SLOT) as u64);
     }
 }
 
