@@ -171,7 +171,7 @@ impl<'a> World<'a> {
         let parent = match known {
             Some(known) => known,
             None => {
-                let real = std::fs::canonicalize(parent)?;
+                let real = kache_os::canonical_dir(parent)?;
                 self.directories.borrow_mut().insert(bytes(parent).to_vec(), real.clone());
                 real
             }

@@ -95,6 +95,16 @@ pub fn fstat(file: &impl AsFd) -> io::Result<Meta> {
     Ok(meta_of(&rfs::statx(file, "", AtFlags::EMPTY_PATH, STATX)?))
 }
 
+/// The canonical form of a directory: three system calls, where `realpath` takes one for each part of the path.
+pub fn canonical_dir(dir: &Path) -> io::Result<PathBuf> {
+    let fd = rfs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
+        // proc(5): " (deleted)" is appended to what is gone; what lies outside of the root has no leading slash.
+        Ok(real) if real.is_absolute() && !bytes(&real).ends_with(b" (deleted)") => Ok(real),
+        _ => std::fs::canonicalize(dir),
+    }
+}
+
 pub fn read_link(path: &Path) -> io::Result<PathBuf> {
     std::fs::read_link(path)
 }
@@ -193,12 +203,15 @@ pub fn copy(from: &File, to: &mut File) -> io::Result<()> {
     while left > 0 {
         match rfs::sendfile(&*to, from, None, left as usize) {
             Ok(0) | Err(Errno::INVAL | Errno::NOSYS) => break,
-            Ok(n) => left -= n as u64,
+            Ok(n) => left = left.saturating_sub(n as u64),
             Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
     }
-    // Whatever is left where sendfile can't, or where the file grew.
+    if left == 0 {
+        return Ok(());
+    }
+    // Where sendfile can't, or the file shrank.
     io::copy(&mut &*from, to).map(drop)
 }
 

@@ -45,7 +45,7 @@ fn machine_roots(roots: &mut Roots, invocation: &Invocation, settings: &Settings
 /// Build directory, also in its canonical form: tools see both.
 fn add_build(roots: &mut Roots, build: &Path) {
     roots.add(Root::Build, bytes(build));
-    if let Ok(real) = std::fs::canonicalize(build)
+    if let Ok(real) = kache_os::canonical_dir(build)
         && real != build
     {
         roots.add(Root::BuildReal, bytes(&real));
