@@ -158,7 +158,7 @@ pub fn read(
             _ => {}
         }
         if !failed_exec(trace, index) {
-            reading.take(record, search_path(trace, index));
+            reading.take(record, search_path(trace, index), traits.asks_by_name);
         }
     }
     for file in &macros {
@@ -268,7 +268,8 @@ impl Reading<'_> {
         history.written = true;
     }
 
-    fn take(&mut self, r: &Record, search_path: Option<&[u8]>) {
+    /// `known`: the program that did it is one of the table.
+    fn take(&mut self, r: &Record, search_path: Option<&[u8]>, known: bool) {
         let stored = self.stored(&r.a);
         // Shells and drivers search PATH by trying each place: whatever lies directly in one of its directories may have
         // been searched for, and something found in an earlier or a new one would have been taken.
@@ -277,6 +278,10 @@ impl Reading<'_> {
         if tried && r.b.is_empty() && self.on_path(&r.a) {
             let name = path(&r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
             self.inputs.insert(Input::Search { name, dirs: vec![Vec::new()] });
+            // A compiler driver looks there for programs only: the search says it all.
+            if known && r.kind == Touch::Absent {
+                return;
+            }
         }
         match r.kind {
             Touch::Open => {
@@ -427,6 +432,21 @@ impl Reading<'_> {
         found
     }
 
+    /// Of a path of the machine that is not there, the first directory on the way that is missing: one look instead of
+    /// one for each file that a linker would have liked to find there.
+    fn missing(&self, input: Input) -> Input {
+        let Input::Path(stored) = &input else { return input };
+        let Some(place) = self.world.place(stored) else { return input };
+        if !matches!(self.world.roots.innermost(bytes(&place)), None | Some(Root::Toolchain)) {
+            return input;
+        }
+        let absent = |dir: &&Path| kache_os::stat(dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        match place.ancestors().skip(1).take_while(absent).last() {
+            Some(dir) => Input::Path(self.stored(bytes(dir))),
+            None => input,
+        }
+    }
+
     /// What was looked at and is not the action's own becomes an input, if it is still what was seen.
     fn files(&mut self, start: Stamp) -> Result<(), Why> {
         let outputs: HashSet<&Path> = match &self.action.outputs {
@@ -461,6 +481,7 @@ impl Reading<'_> {
                 return Err(Why::new(Reason::ChangedInput, dir.display()));
             }
             self.inputs.extend(self.surroundings(&name, &input));
+            let input = if history.missed { self.missing(input) } else { input };
             if !checked.insert((name.clone(), matches!(input, Input::Link(_)))) {
                 self.inputs.insert(input);
                 continue;
