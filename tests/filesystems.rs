@@ -164,3 +164,75 @@ fn linked_libraries_stay_fresh_for_cargo() {
         assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
     }
 }
+
+/// Enough of an interface that its metadata is a blob and does not stand in the entry.
+fn interface() -> String {
+    (0..400)
+        .map(|n| format!("pub fn long_name_of_a_function_{n}(text: &str) -> usize {{ text.len() + {n} }}\n"))
+        .collect()
+}
+
+fn part_telling(n: u32) -> String {
+    format!("pub fn tell() -> u32 {{ {n} }}\n{}", interface())
+}
+
+/// `app` uses `outer`, which uses `part`.
+fn chain<'s>(space: &'s Space, at: &str) -> Tree<'s> {
+    let tree = space.tree(at);
+    app_with_part(&tree, &part_telling(1));
+    tree.edit("Cargo.toml", "part = { path = \"part\" }", "outer = { path = \"outer\" }");
+    tree.edit("src/main.rs", "part::tell", "outer::tell");
+    tree.files(&[
+        ("outer/Cargo.toml", &manifest("outer", "[dependencies]\npart = { path = \"../part\" }\n")),
+        ("outer/src/lib.rs", &format!("pub fn tell() -> u32 {{ part::tell() }}\n{}", interface())),
+    ]);
+    tree
+}
+
+/// Of the libraries and of their metadata, how many share their inode.
+fn linked(tree: &Tree<'_>) -> [usize; 2] {
+    let files = files_below(&tree.path.join("target/debug/deps"));
+    ["rlib", "rmeta"].map(|kind| {
+        let of_kind = files.iter().filter(|f| f.extension().is_some_and(|e| e == kind));
+        of_kind.filter(|f| fs::metadata(f).unwrap().nlink() > 1).count()
+    })
+}
+
+#[test]
+fn sealed_metadata_stays_fresh_for_cargo() {
+    // Where all its dependencies are sealed, a library's metadata is, too; beside one that was compiled here it must be
+    // newer than that one.
+    let space = Space::new();
+    let [first, second] = ["a", "second/b"].map(|at| chain(&space, at));
+    first.cargo("build").run().ok();
+    second.cargo("build").run().ok().all_hit();
+    let [libraries, metadata] = linked(&second);
+    assert_eq!(libraries, metadata, "metadata is linked where libraries are");
+    assert!(libraries == 2 || libraries == 0);
+    for n in 2..4 {
+        second.write("part/src/lib.rs", &part_telling(n));
+        second.cargo("build").run().ok();
+        assert_eq!(second.execute("target/debug/app").stdout, format!("{n}\n"));
+        second.assert_fresh("build");
+        first.assert_fresh("build");
+    }
+    // `part` is compiled here, to the same bytes; `outer` comes back from the store beside it.
+    second.write("part/src/lib.rs", &part_telling(1));
+    second.cargo("build -p part").cache(&space.path("other-cache")).run().ok();
+    second.cargo("build").run().ok().all_hit();
+    if libraries == 2 {
+        assert_eq!(linked(&second)[1], 0, "neither what was compiled here nor what depends on it is sealed");
+    }
+    for tree in [&first, &second] {
+        tree.assert_fresh("build");
+        assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+    }
+    second.cargo("clean -p part").run().ok();
+    second.cargo("build").run().ok().all_hit();
+    second.assert_fresh("build");
+    second.cargo("clean -p outer").run().ok();
+    second.cargo("build").run().ok().all_hit();
+    for tree in [&first, &second] {
+        tree.assert_fresh("build");
+    }
+}

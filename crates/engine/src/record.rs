@@ -283,6 +283,7 @@ impl Session<'_> {
         let digest = match &found.output.kind {
             OutputKind::File { data: Data::Blob { digest, .. }, .. } => *digest,
             OutputKind::File { data: Data::Inline(data), .. } => Digest::of(data),
+            OutputKind::Text { form: Form::Make, .. } => return,
             OutputKind::Text { .. } => match std::fs::read(&found.place) {
                 Ok(data) => Digest::of(&data),
                 Err(_) => return,

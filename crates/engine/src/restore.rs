@@ -33,7 +33,7 @@ impl Restored {
 /// What a stored output comes to here.
 enum Ready<'e> {
     Blob { digest: &'e Digest, executable: bool, share: bool },
-    Bytes { data: Vec<u8>, executable: bool },
+    Bytes { data: Vec<u8>, executable: bool, depfile: bool },
     Symlink(PathBuf),
     Dir,
 }
@@ -83,10 +83,11 @@ impl Session<'_> {
         let form = if action.json { Form::Json } else { Form::Plain };
         let stdout = world.roots.decode(&self.bytes_of(&entry.stdout)?, form)?;
         let stderr = world.roots.decode(&self.bytes_of(&entry.stderr)?, form)?;
+        let all_sealed = self.may_seal_all(action, entry);
         let mut ready = Vec::with_capacity(entry.outputs.len());
         for output in &entry.outputs {
             let place = world.place(&output.path)?;
-            let share = output.shared;
+            let share = output.shared || all_sealed && place.extension().is_some_and(|e| e == "rmeta");
             ready.push((
                 place,
                 match &output.kind {
@@ -94,11 +95,12 @@ impl Session<'_> {
                         Ready::Blob { digest, executable: *executable, share }
                     }
                     OutputKind::File { data: Data::Inline(data), executable } => {
-                        Ready::Bytes { data: data.clone(), executable: *executable }
+                        Ready::Bytes { data: data.clone(), executable: *executable, depfile: false }
                     }
                     OutputKind::Text { data, form, executable } => Ready::Bytes {
                         data: world.roots.decode(&self.bytes_of(data)?, *form)?,
                         executable: *executable,
+                        depfile: *form == Form::Make,
                     },
                     OutputKind::Symlink(target) => Ready::Symlink(world.place(target)?),
                     OutputKind::Dir => Ready::Dir,
@@ -122,13 +124,32 @@ impl Session<'_> {
         Some(restored)
     }
 
+    /// Whether a library's metadata may be a sealed link, too.
+    ///
+    /// Cargo calls a unit stale when an output of a dependency is newer than its own newest. The metadata is what keeps
+    /// it fresh beside a dependency that was compiled here; where all dependencies bear the seal, it need not. (The run of
+    /// a build script, which `OUT_DIR` tells of, is a dependency with a time. A `check` has no library beside the
+    /// metadata, and cargo sets the metadata's times then.)
+    fn may_seal_all(&self, action: &Action, entry: &Entry) -> bool {
+        let sealed = |file: &Path| kache_os::lstat(file).is_ok_and(|m| m.mtime == kache_store::SEAL);
+        let both = |file: &Path| sealed(&file.with_extension("rmeta")) && sealed(&file.with_extension("rlib"));
+        entry.outputs.iter().any(|o| o.shared && o.path.ends_with(b".rlib"))
+            && self.invocation.var("OUT_DIR").is_none()
+            && action.externs.iter().all(|file| both(&self.invocation.cwd.join(file)))
+    }
+
     fn put(&self, place: &Path, what: &Ready, macro_free: bool, restored: &mut Restored) -> io::Result<()> {
-        let once = || -> io::Result<Option<(Placed, Digest)>> {
+        let mut once = || -> io::Result<Option<(Placed, Digest)>> {
             Ok(match what {
                 Ready::Blob { digest, executable, share } => {
                     Some((self.store.place_blob(digest, place, *executable, *share)?, **digest))
                 }
-                Ready::Bytes { data, executable } => {
+                // No tool reads it: its digest is not wanted.
+                Ready::Bytes { data, executable, depfile: true } => {
+                    restored.copied += self.store.place_bytes(data, place, *executable)?.meta.size;
+                    None
+                }
+                Ready::Bytes { data, executable, depfile: false } => {
                     Some((self.store.place_bytes(data, place, *executable)?, Digest::of(data)))
                 }
                 Ready::Symlink(target) => {
