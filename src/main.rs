@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// What this process is for.
 enum Role<'a> {
-    /// `kache rustc ARGS…`, as cargo calls a `RUSTC_WRAPPER`.
+    /// `kache rustc ARGS…`, as cargo calls a `RUSTC_WRAPPER`; `kache gcc ARGS…`; `gcc ARGS…`, where that is a link to kache.
     Compiler(&'a [OsString]),
     /// `kache --build-script REAL ARGV0 ARGS…`, from the launcher.
     BuildScript(&'a [OsString]),
@@ -20,10 +20,17 @@ enum Role<'a> {
 }
 
 fn role(args: &[OsString]) -> Role<'_> {
+    if args.first().is_some_and(|called| kache_engine::is_cc(called)) {
+        return Role::Compiler(args);
+    }
     match args.get(1) {
         Some(first) if first == kache_engine::BUILD_SCRIPT_ROLE && args.len() > 2 => Role::BuildScript(&args[2..]),
         Some(first) if args.len() == 2 && (first == "--version" || first == "-V") => Role::Version,
-        Some(first) if kache_engine::is_tool(first) || Path::new(first).components().count() > 1 => {
+        Some(first)
+            if kache_engine::is_tool(first)
+                || kache_engine::is_cc(first)
+                || Path::new(first).components().count() > 1 =>
+        {
             Role::Compiler(&args[1..])
         }
         _ => Role::Command(args.get(1..).unwrap_or_default()),

@@ -19,6 +19,9 @@ pub struct Settings {
     pub base_dir: Option<PathBuf>,
     pub path_only_env_vars: Vec<String>,
     pub exclude: Vec<String>,
+    pub cc: Option<PathBuf>,
+    pub cxx: Option<PathBuf>,
+    pub pin_source_date_epoch: bool,
     pub fallback: Option<PathBuf>,
     pub verify_restores: bool,
     pub key_salt: String,
@@ -171,6 +174,30 @@ pub const SETTINGS: &[Setting] = &[
         show: |s| s.lock_seconds.to_string(),
     },
     Setting {
+        name: "cc.compiler",
+        variable: "KACHE_CC",
+        default: "cc on PATH",
+        doc: "The compiler that `kache cc`, or a shim named `cc`, stands for.",
+        apply: |s, v| set(&mut s.cc, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        show: |s| shown(&s.cc),
+    },
+    Setting {
+        name: "cc.cxx_compiler",
+        variable: "KACHE_CXX",
+        default: "c++ on PATH",
+        doc: "The compiler that `kache c++`, or a shim named `c++`, stands for.",
+        apply: |s, v| set(&mut s.cxx, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        show: |s| shown(&s.cxx),
+    },
+    Setting {
+        name: "cc.source_date_epoch",
+        variable: "KACHE_SOURCE_DATE_EPOCH",
+        default: "keep",
+        doc: "`pin` sets SOURCE_DATE_EPOCH to 1000000000 for C and C++ compiles that have none, so that uses of __DATE__ and __TIME__ can be cached; `keep` leaves it as it is.",
+        apply: |s, v| set(&mut s.pin_source_date_epoch, pinned(v)),
+        show: |s| if s.pin_source_date_epoch { "pin".into() } else { "keep".into() },
+    },
+    Setting {
         name: "paths.base_dir",
         variable: "KACHE_BASE_DIR",
         default: "",
@@ -196,6 +223,9 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// The project's own file, in its top directory.
+pub const PROJECT_FILE: &str = ".kache.toml";
+
 /// Names the user's configuration file.
 pub const CONFIG_VARIABLE: &str = "KACHE_CONFIG";
 const KILL_VARIABLE: &str = "KACHE_KILL_AT";
@@ -215,6 +245,14 @@ fn flag(v: &str) -> Result<bool, String> {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" | "" => Ok(false),
         _ => Err("must be true or false".into()),
+    }
+}
+
+fn pinned(v: &str) -> Result<bool, String> {
+    match v {
+        "pin" => Ok(true),
+        "keep" | "" => Ok(false),
+        _ => Err("must be pin or keep".into()),
     }
 }
 
@@ -289,6 +327,9 @@ impl Settings {
             base_dir: None,
             path_only_env_vars: Vec::new(),
             exclude: Vec::new(),
+            cc: None,
+            cxx: None,
+            pin_source_date_epoch: false,
             fallback: None,
             verify_restores: false,
             key_salt: String::new(),
@@ -360,7 +401,7 @@ pub fn user_file(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
 
 /// The project's file: the nearest `.kache.toml` upward.
 pub fn project_file(cwd: &Path) -> Option<PathBuf> {
-    cwd.ancestors().map(|d| d.join(".kache.toml")).find(|p| p.is_file())
+    cwd.ancestors().map(|d| d.join(PROJECT_FILE)).find(|p| p.is_file())
 }
 
 fn text_of(value: &toml::Value) -> Result<String, String> {

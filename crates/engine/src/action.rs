@@ -1,6 +1,6 @@
 //! An action: one run of a tool, as its adapter described it. What follows treats all actions alike.
 
-use kache_key::{Digest, Recipe, Root, Roots, Sink};
+use kache_key::{Digest, Form, Recipe, Root, Roots, Sink};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub enum Kind {
     Rustc,
     Clippy,
+    /// A C or C++ compiler driver.
+    Cc,
     /// `rustc -vV` and the like: only streams, no outputs.
     Query,
     BuildScript,
@@ -19,6 +21,7 @@ impl Kind {
         match self {
             Kind::Rustc => "rustc",
             Kind::Clippy => "clippy",
+            Kind::Cc => "cc",
             Kind::Query => "query",
             Kind::BuildScript => "build-script",
         }
@@ -30,6 +33,8 @@ impl Kind {
 pub enum Outputs {
     /// Files the run was seen to write, and these if it wrote them.
     Written(Vec<PathBuf>),
+    /// Files the run was seen to write, wherever they are.
+    Anywhere,
     /// Everything in a directory.
     Tree(PathBuf),
 }
@@ -76,6 +81,10 @@ pub struct Action {
     pub json: bool,
     /// The `.d` file rustc writes, for declared inputs and `env!`.
     pub dep_info: Option<PathBuf>,
+    /// Outputs whose text names places, and how they are written there: stored with placeholders.
+    pub texts: Vec<(PathBuf, Form)>,
+    /// Files made for this action just before it, most likely: what runs waits until their times are settled.
+    pub settles: Vec<PathBuf>,
     /// `--extern` files, for declared inputs.
     pub externs: Vec<PathBuf>,
     /// `-L` directories of other libraries, for declared inputs.

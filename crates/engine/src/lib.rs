@@ -15,7 +15,7 @@ mod run;
 mod sources;
 mod world;
 
-pub use adapter::{rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
+pub use adapter::{cc::is_tool as is_cc, rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
 pub use invocation::Invocation;
 pub use reason::{Reason, Why};
 
@@ -51,13 +51,21 @@ struct Ending {
 /// Serves a compiler invocation: `args` are those after the wrapper, the tool first. Does not return.
 pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
     let session = Session::new(invocation, settings);
-    let plain =
-        Plain { program: PathBuf::from(&args[0]), argv0: args[0].clone(), args: args[1..].to_vec(), compiles: true };
+    let of_cc = adapter::cc::is_tool(&args[0]);
+    let real = if of_cc { adapter::cc::real_compiler(invocation, &args[0], settings) } else { None };
+    let program = real.clone().unwrap_or_else(|| PathBuf::from(&args[0]));
+    if of_cc && real.is_none() {
+        session.not_found(&program);
+    }
+    let plain = Plain { program, argv0: args[0].clone(), args: args[1..].to_vec(), compiles: true };
     if invocation.var(kache_observe::ENV_TRACE).is_some() {
         // A part of an action that is being observed.
         session.replace(&plain.program, &plain.argv0, &plain.args, &[]);
     }
-    let described = session.allowed().and_then(|()| adapter::rustc::action(invocation, args, settings));
+    let described = session.allowed().and_then(|()| match real {
+        Some(compiler) => adapter::cc::action(invocation, args, compiler, settings),
+        None => adapter::rustc::action(invocation, args, settings),
+    });
     session.serve(described, plain)
 }
 
@@ -217,6 +225,13 @@ impl<'a> Session<'a> {
             format!("kache: cannot execute {}: {error}\n", program.display()).as_bytes(),
         );
         std::process::exit(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })
+    }
+
+    /// There is no such compiler but kache itself.
+    fn not_found(&self, program: &Path) -> ! {
+        let text = format!("kache: no compiler named {} on PATH, beside kache itself\n", program.display());
+        let _ = kache_os::write_stream(kache_os::Stream::Err, text.as_bytes());
+        std::process::exit(127)
     }
 
     /// Outputs that share their inode with the store must not be written through.

@@ -85,6 +85,8 @@ struct History {
     found: bool,
     /// The first touch found nothing there.
     missed: bool,
+    /// Its content was read.
+    read: bool,
     written: bool,
 }
 
@@ -139,6 +141,12 @@ pub fn read(
             }
             Touch::Start if !traits.asks_by_name => {
                 reading.environment = reading.environment.max(env_use_of(exe, &mut env_uses));
+            }
+            // A compiler puts times into words only for `__DATE__` and its siblings.
+            Touch::Clock
+                if record.flags & flag::RENDERED != 0 && traits.asks_by_name && traits.clock_reads != programs::ANY =>
+            {
+                return Err(Why::new(Reason::Clock, path(exe).display()));
             }
             // rustc itself reads the clock once, to name an incremental session.
             Touch::Clock if record.arg as u32 > traits.clock_reads || is_compiler(exe) && action.scratch.is_none() => {
@@ -259,6 +267,13 @@ impl Reading<'_> {
         history.found |= !history.missed && !history.written;
     }
 
+    /// Of a file that is written later, only a content that was read before counts.
+    fn read(&mut self, p: &[u8]) {
+        let name = self.plain(p);
+        let history = self.paths.entry(name).or_default();
+        history.read |= !history.written;
+    }
+
     fn write(&mut self, p: &[u8]) {
         if self.is_noise(p) {
             return;
@@ -289,10 +304,12 @@ impl Reading<'_> {
                 if r.flags & flag::WRITE != 0 {
                     // What was there and is only changed in part, or added to, is also read.
                     if r.flags & flag::EXISTED != 0 && !truncated {
+                        self.read(&r.a);
                         self.look(&r.a, true, Input::Path(stored));
                     }
                     self.write(&r.a);
                 } else {
+                    self.read(&r.a);
                     self.look(&r.a, true, Input::Path(stored));
                 }
             }
@@ -451,12 +468,13 @@ impl Reading<'_> {
     fn files(&mut self, start: Stamp) -> Result<(), Why> {
         let outputs: HashSet<&Path> = match &self.action.outputs {
             Outputs::Written(expected) => expected.iter().map(PathBuf::as_path).collect(),
-            Outputs::Tree(_) => HashSet::new(),
+            Outputs::Tree(_) | Outputs::Anywhere => HashSet::new(),
         };
         let out_tree = match &self.action.outputs {
             Outputs::Tree(dir) => Some(dir.as_path()),
-            Outputs::Written(_) => None,
+            Outputs::Written(_) | Outputs::Anywhere => None,
         };
+        let anywhere = self.action.outputs == Outputs::Anywhere;
         let newest = start.minus_ms(self.world.margin_ms);
         let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
         let mut settled: HashSet<PathBuf> = HashSet::new();
@@ -472,7 +490,8 @@ impl Reading<'_> {
                 continue;
             }
             if history.written {
-                if history.found {
+                // A tool may look whether its output is there, and replace it.
+                if history.found && (history.read || !anywhere) {
                     return Err(Why::new(Reason::ChangedInput, place.display()));
                 }
                 continue;
@@ -562,6 +581,7 @@ impl Reading<'_> {
     /// uncacheable: a restore would undo what others did there since.
     fn written(&self) -> Result<Vec<PathBuf>, Why> {
         let (home, names_outputs) = match &self.action.outputs {
+            Outputs::Anywhere => (Some(Path::new("/")), true),
             Outputs::Tree(dir) => (Some(dir.as_path()), false),
             Outputs::Written(expected) => (expected.first().and_then(|f| f.parent()), true),
         };
@@ -575,6 +595,8 @@ impl Reading<'_> {
             if home.is_some_and(|dir| place.starts_with(dir)) {
                 if there && names_outputs {
                     written.push(place.to_path_buf());
+                } else if history.found && self.action.outputs == Outputs::Anywhere {
+                    return Err(Why::new(Reason::WroteElsewhere, place.display()));
                 }
             } else if !self.own(name) && (there || history.found) {
                 return Err(Why::new(Reason::WroteElsewhere, place.display()));

@@ -14,7 +14,7 @@ pub struct Traits {
     pub clock_reads: u32,
 }
 
-const ANY: u32 = u32::MAX;
+pub const ANY: u32 = u32::MAX;
 
 /// Names (with `*`), traits and the reason.
 const PROGRAMS: &[(&str, Traits, &str)] = &[
@@ -34,6 +34,8 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("*clang-[0-9]*", by_name(0), "as clang"),
     ("cc1", by_name(1), "seeds random names once; a second read would be __DATE__"),
     ("cc1plus", by_name(1), "as cc1"),
+    ("cc1obj", by_name(1), "as cc1"),
+    ("cc1objplus", by_name(1), "as cc1"),
     ("collect2", by_name(ANY), "looks for ld on PATH"),
     ("lto-wrapper", by_name(ANY), "part of gcc"),
     ("lto1", by_name(ANY), "part of gcc"),

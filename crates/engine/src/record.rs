@@ -155,6 +155,15 @@ impl Session<'_> {
         let mut found = Vec::new();
         match &action.outputs {
             Outputs::Tree(dir) => self.tree(action, world, dir, leaked, &mut found)?,
+            Outputs::Anywhere => {
+                for place in written {
+                    // Through a link, into a pipe: a restore could not do the same.
+                    if !kache_os::lstat(place).is_ok_and(|m| m.is_file() && m.links == 1) {
+                        return Err(Why::new(Reason::SpecialOutput, place.display()));
+                    }
+                    self.output(action, world, place.clone(), FileKind::File, leaked, &mut found)?;
+                }
+            }
             Outputs::Written(expected) => {
                 let real = action.script.as_ref().map(|s| (&s.launcher, &s.real));
                 let mut places: BTreeSet<PathBuf> = written.iter().cloned().collect();
@@ -242,13 +251,19 @@ impl Session<'_> {
         let data = std::fs::read(place)?;
         let executable = kache_os::stat(place)?.mode & 0o100 != 0;
         let checkout = action.roots.of_checkout();
-        let form = if place.extension().is_some_and(|e| e == "d") && action.kind != Kind::BuildScript {
-            Some(Form::Make)
+        let form = if let Some((_, form)) = action.texts.iter().find(|(text, _)| text == place) {
+            Some(*form)
         } else if action.kind == Kind::BuildScript && is_text(&data) && !checkout.leaks(&data).is_empty() {
             Some(Form::Plain)
         } else {
             None
         };
+        // Escaped in ways that no placeholder stands for: as it is, and bound by what it holds.
+        let awkward =
+            |(_, place): (Root, &[u8])| form == Some(Form::Make) && place.iter().any(|b| b"$#%:\\".contains(b));
+        if checkout.iter().any(awkward) {
+            leaked.extend(checkout.iter().map(|(root, _)| root));
+        }
         if let Some(form) = form {
             let stored = checkout.encode(&data, form);
             if form == Form::Plain && checkout.tells_length(&data) {
@@ -300,7 +315,7 @@ impl Session<'_> {
 /// the second.
 fn is_shared(action: &Action, place: &Path) -> bool {
     action.script.as_ref().is_some_and(|s| s.real == place)
-        || (action.kind != Kind::BuildScript && place.extension().is_some_and(|e| e == "rlib"))
+        || (matches!(action.kind, Kind::Rustc | Kind::Clippy) && place.extension().is_some_and(|e| e == "rlib"))
 }
 
 /// The roots whose literal places bind. Not `/tmp`: the standard library itself names it.

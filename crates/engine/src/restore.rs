@@ -107,6 +107,9 @@ impl Session<'_> {
                 },
             ));
         }
+        if action.outputs == Outputs::Anywhere && !ready.iter().all(|(place, _)| is_plain(place)) {
+            return None;
+        }
         if let Outputs::Tree(dir) = &action.outputs {
             empty(dir, &ready.iter().map(|(p, _)| p.clone()).collect()).ok()?;
         }
@@ -187,6 +190,16 @@ impl Session<'_> {
     /// The program cargo gets in place of a compiled build script.
     pub(crate) fn put_launcher(&self, place: &Path) -> io::Result<()> {
         self.store.place_bytes(kache_observe::LAUNCHER, place, true).map(drop)
+    }
+}
+
+/// What a compiler would replace or overwrite without a trace: nothing, or a file of our own with an ordinary mode. Into a
+/// pipe, a device, through a link, it would write.
+fn is_plain(place: &Path) -> bool {
+    let ordinary = |mode: u32| [0o666, 0o777].iter().any(|plain| mode == plain & !kache_os::umask());
+    match kache_os::lstat(place) {
+        Err(e) => e.kind() == io::ErrorKind::NotFound,
+        Ok(meta) => meta.is_file() && meta.links == 1 && ordinary(meta.mode),
     }
 }
 

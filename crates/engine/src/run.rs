@@ -79,6 +79,7 @@ impl Session<'_> {
             env.retain(|(n, _)| n != name);
             env.push((name.clone(), value.clone()));
         }
+        self.settle(action);
         let started = kache_os::file_clock()?;
         let clock = Instant::now();
         let start = Start { program: &action.program, argv0: &action.argv0, args: &action.args, env: &env };
@@ -106,6 +107,17 @@ impl Session<'_> {
         let _ = kache_os::write_stream(Stream::Err, &unfinished);
         let tool_ms = clock.elapsed().as_millis() as u64;
         Ok((status, Ran { stdout, stderr, tool_ms, started, trace: observer.map(|o| o.trace) }))
+    }
+
+    /// A link follows upon the archive it links by a millisecond or two, and would always be too new to be stored: what a
+    /// moment of waiting costs there, it saves each time after.
+    fn settle(&self, action: &Action) {
+        let newest = action.settles.iter().filter_map(|f| kache_os::stat(f).ok()).map(|m| m.mtime.max(m.ctime)).max();
+        let margin = u64::from(self.settings.too_new_ms);
+        let is_new = |now: Stamp| newest.is_some_and(|newest| newest >= now.minus_ms(self.settings.too_new_ms));
+        if kache_os::file_clock().is_ok_and(is_new) {
+            std::thread::sleep(std::time::Duration::from_millis(margin + 4));
+        }
     }
 
     fn observer(&self) -> std::io::Result<Observer> {

@@ -71,6 +71,7 @@ enum {
     META, GETENV, EXEC, EXECFAIL, SEARCHPATH, SPAWN, CLOCK, NET, FORK, WHERE,
 };
 enum { READ = 1, WRITE = 2, CREATE = 4, TRUNCATE = 8, EXCL = 16, EXISTED = 32, DIRECTORY = 64 }; /* flags of OPEN */
+enum { RENDERED = 1 }; /* flag of CLOCK */
 enum { UNSET = 1 };      /* flags of GETENV */
 enum { OTHER_PATH = 1 }; /* flags of EXEC, EXECFAIL, SPAWN */
 enum { OVERFLOW = 1, LOST = 2 }; /* flags of the trace */
@@ -1650,6 +1651,30 @@ EXPORT int ftime(void *t)
 {
     note_clock();
     return REAL(ftime)(t);
+}
+
+/* A time in words of this place: what a compiler does for __DATE__, __TIME__ and (a file's time) __TIMESTAMP__ only. */
+struct tm;
+static int rendered;
+static inline void note_rendered(void)
+{
+    if (!relaxed(&rendered) && observing() && !__atomic_exchange_n(&rendered, 1, __ATOMIC_RELAXED))
+        emit(CLOCK, RENDERED, 0, 0, "", "");
+}
+EXPORT struct tm *localtime(const time_t *t)
+{
+    note_rendered();
+    return REAL(localtime)(t);
+}
+EXPORT struct tm *localtime_r(const time_t *restrict t, struct tm *restrict tm)
+{
+    note_rendered();
+    return REAL(localtime_r)(t, tm);
+}
+EXPORT char *ctime(const time_t *t)
+{
+    note_rendered();
+    return REAL(ctime)(t);
 }
 
 static void note_address(const struct sockaddr *to, socklen_t len)

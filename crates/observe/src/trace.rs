@@ -52,7 +52,7 @@
 //! | EXECFAIL | path; empty: the search found nothing | name | err; takes back the EXEC before it, or tells of a failed spawn |
 //! | SEARCHPATH | the PATH | name | of the EXEC, EXECFAIL or SPAWN of this process before it |
 //! | SPAWN | path | name, if it was searched on PATH | arg: the child's pid; flags as EXEC |
-//! | CLOCK | | | arg: 1, 2; later reads are not told |
+//! | CLOCK | | | arg: 1, 2; later reads are not told. [`flag::RENDERED`]: `localtime`; told once |
 //! | NET | `inet 127.0.0.1:80`, `inet6 [::1]:80`, `unix /path`, `unix @abstract`, `resolve host` | | |
 //! | FORK | | | arg: the process it was copied from |
 //! | WHERE | object whose code asked | | getcwd or realpath; told once per object |
@@ -89,6 +89,8 @@ pub mod flag {
     pub const DIRECTORY: u8 = 64;
     /// GETENV: the variable was not set.
     pub const UNSET: u8 = 1;
+    /// CLOCK: a time, of the clock or of a file, was put into words of this place (`localtime`).
+    pub const RENDERED: u8 = 1;
     /// EXEC, EXECFAIL, SPAWN: the search went by another PATH than the first program's.
     pub const OTHER_PATH: u8 = 1;
 }

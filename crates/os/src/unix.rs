@@ -414,6 +414,24 @@ pub fn stdin_is_null() -> bool {
     stdin.is_some() && stdin == of(rfs::stat("/dev/null").map_err(Into::into))
 }
 
+/// Reads standard input to its end into memory, and puts that in its place: whoever reads it next finds it whole.
+pub fn keep_stdin() -> io::Result<File> {
+    let mut kept = File::from(rfs::memfd_create("kache-stdin", rfs::MemfdFlags::CLOEXEC)?);
+    io::copy(&mut io::stdin().lock(), &mut kept)?;
+    rewind(&kept)?;
+    rustix::stdio::dup2_stdin(&kept)?;
+    Ok(kept)
+}
+
+/// Back to the beginning; a descriptor duplicated from this one moves along.
+pub fn rewind(mut file: &File) -> io::Result<()> {
+    io::Seek::rewind(&mut file)
+}
+
+pub fn is_terminal_input() -> bool {
+    rustix::termios::isatty(rustix::stdio::stdin())
+}
+
 /// Whether a stream of this process is a terminal.
 pub fn is_terminal(stream: Stream) -> bool {
     match stream {

@@ -1,6 +1,7 @@
 //! Adapters: what is special about a tool. Each turns an invocation into an [`Action`](crate::action::Action), or
 //! declines. Adapters know nothing about lookups, storing or restoring.
 
+pub mod cc;
 pub mod rustc;
 pub mod script;
 

@@ -440,6 +440,8 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         script,
         search_dirs: p.search_dirs,
         json: p.json,
+        texts: dep_info.iter().map(|file| (file.clone(), Form::Make)).collect(),
+        settles: Vec::new(),
         dep_info,
         externs: p.externs,
         native_dirs: p.native_dirs,

@@ -126,6 +126,8 @@ pub fn action(
         search_dirs: Vec::new(),
         json: false,
         dep_info: None,
+        texts: Vec::new(),
+        settles: Vec::new(),
         externs: Vec::new(),
         native_dirs: Vec::new(),
     })

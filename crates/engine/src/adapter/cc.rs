@@ -1,0 +1,483 @@
+//! gcc and clang drivers, under observation: compile, assemble, preprocess, link.
+//!
+//! What a run was seen to read is its input and what it wrote is its output, so no flag needs to be understood to be right.
+//! Only what shapes places and messages is read here: sources and outputs, whether there is debug information, and what
+//! is asked of the processor. Response files are read for that too; the compiler reads them again, observed.
+
+use super::{machine_roots, matches, prefix_maps};
+use crate::action::{Action, Kind, Outputs};
+use crate::invocation::Invocation;
+use crate::reason::{Reason, Why};
+use kache_config::Settings;
+use kache_key::{Digest, Form, Root, Roots};
+use kache_os::{Stream, bytes};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Names of drivers; a target's prefix (`x86_64-linux-gnu-gcc`) and a version (`gcc-12`) may stand around them.
+const DRIVERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++", "clang-cl"];
+
+/// Flags that take their value from the next argument (gcc's and clang's manuals).
+const TAKES_VALUE: &[&str] = &[
+    "-o",
+    "-x",
+    "-I",
+    "-D",
+    "-U",
+    "-L",
+    "-l",
+    "-T",
+    "-u",
+    "-z",
+    "-A",
+    "-B",
+    "-e",
+    "-F",
+    "-MF",
+    "-MT",
+    "-MQ",
+    "-MJ",
+    "-include",
+    "-imacros",
+    "-isystem",
+    "-iquote",
+    "-idirafter",
+    "-iprefix",
+    "-iwithprefix",
+    "-iwithprefixbefore",
+    "-isysroot",
+    "-imultilib",
+    "-include-pch",
+    "-Xlinker",
+    "-Xassembler",
+    "-Xpreprocessor",
+    "-Xclang",
+    "-mllvm",
+    "-target",
+    "-arch",
+    "-framework",
+    "-aux-info",
+    "-dumpbase",
+    "-dumpbase-ext",
+    "-dumpdir",
+    "-wrapper",
+    "--param",
+    "-param",
+    "--sysroot",
+    "-specs",
+    "-gcc-toolchain",
+    "--serialize-diagnostics",
+    "-dependency-file",
+    "-fplugin-arg",
+    "-soname",
+    "-rpath",
+];
+
+/// clang-cl's flags of that kind (`clang-cl /?`), which may start with `/` as well.
+const CL_TAKES_VALUE: &[&str] =
+    &["o", "I", "D", "U", "FI", "Xclang", "imsvc", "winsysroot", "link", "MF", "MT", "MQ", "MJ"];
+
+/// Beginnings of flags whose results name places that no map reaches, or hide them: coverage, profiles, recorded flags.
+const UNMAPPED: &[&str] = &[
+    "--coverage",
+    "-coverage",
+    "-ftest-coverage",
+    "-fprofile",
+    "-fcoverage-mapping",
+    "-fcs-profile-generate",
+    "-fauto-profile",
+    "-frecord-gcc-switches",
+    "-frecord-command-line",
+    "-grecord-command-line",
+    "-fdump-",
+    "-fstack-usage",
+    "-fcallgraph-info",
+    "-save-temps",
+    "--save-temps",
+];
+
+/// Variables that shape messages (gcc's manual "Environment Variables", "-fdiagnostics-color"). They count for results that
+/// said something.
+const SHAPES_MESSAGES: &[&str] =
+    &["LC_ALL", "LC_MESSAGES", "LC_CTYPE", "LANG", "LANGUAGE", "GCC_COLORS", "GCC_URLS", "TERM_URLS", "COLUMNS"];
+
+/// Files by which the top of a project is known when no version control tells.
+const MARKERS: &[&str] = &[
+    "CMakeLists.txt",
+    "configure",
+    "configure.ac",
+    "Makefile",
+    "makefile",
+    "GNUmakefile",
+    "meson.build",
+    "Cargo.toml",
+];
+const BUILD_MARKERS: &[&str] = &["CMakeCache.txt", "build.ninja", "config.status", "Makefile"];
+const REPOSITORIES: &[&str] = &[".git", ".hg", ".svn", ".jj", kache_config::PROJECT_FILE];
+
+/// A response file longer than this is not read for its flags, nor are more than so many arguments looked at.
+const RESPONSE_LIMIT: u64 = 16 << 20;
+const ARGUMENT_LIMIT: usize = 1 << 20;
+
+/// Whether the program is named like a driver.
+pub fn is_tool(program: &OsStr) -> bool {
+    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+    let name = match name.rsplit_once('-') {
+        Some((stem, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => stem,
+        _ => &name,
+    };
+    DRIVERS
+        .iter()
+        .any(|driver| name.strip_suffix(driver).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('-')))
+}
+
+/// The compiler that is meant: the one a setting names, or the first of that name on `PATH` that is not kache itself (a
+/// shim is a link to kache).
+pub fn real_compiler(invocation: &Invocation, program: &OsStr, settings: &Settings) -> Option<PathBuf> {
+    let named = match program.to_str() {
+        Some("cc") => settings.cc.clone(),
+        Some("c++") => settings.cxx.clone(),
+        _ => None,
+    };
+    let wanted = named.as_deref().unwrap_or(Path::new(program));
+    let me = kache_os::stat(Path::new("/proc/self/exe")).ok();
+    let is_other = |file: &Path| {
+        let meta = kache_os::stat(file).ok().filter(|m| m.is_file() && m.mode & 0o111 != 0);
+        meta.is_some_and(|m| me.is_none_or(|me| !me.same_file(&m)))
+    };
+    if wanted.components().count() > 1 {
+        return Some(invocation.cwd.join(wanted)).filter(|file| is_other(file));
+    }
+    let on_path = invocation.value(b"PATH").unwrap_or_default();
+    on_path.split(|b| *b == b':').map(|dir| invocation.cwd.join(kache_os::path(dir)).join(wanted)).find(|f| is_other(f))
+}
+
+/// What the arguments say, response files included.
+#[derive(Debug, Default)]
+struct Parsed {
+    sources: Vec<PathBuf>,
+    output: Option<PathBuf>,
+    depfiles: Vec<(PathBuf, Form)>,
+    wants_depfile: bool,
+    /// Compiles, but does not link.
+    stops: bool,
+    preprocesses: bool,
+    /// Writes a dependency file instead of a result.
+    lists: bool,
+    debug: bool,
+    lto: bool,
+    unmapped: bool,
+    native: bool,
+    coloured: bool,
+    stdin: bool,
+    cl: bool,
+    /// The user's own prefix maps: their old prefixes.
+    maps: Vec<Vec<u8>>,
+}
+
+fn parse(arguments: &[OsString], cl: bool) -> Parsed {
+    let mut p = Parsed { cl, ..Parsed::default() };
+    let mut at = 0;
+    let mut only_files = false;
+    while at < arguments.len() {
+        let arg = bytes(&arguments[at]);
+        let next = arguments.get(at + 1).map(|a| kache_os::path(bytes(a)).to_path_buf());
+        at += 1;
+        let is_flag = arg.starts_with(b"-") && arg != b"-" || p.cl && arg.starts_with(b"/") && arg.len() < 64;
+        if only_files || !is_flag {
+            p.stdin |= arg == b"-";
+            p.sources.push(kache_os::path(arg).to_path_buf());
+            continue;
+        }
+        let text = String::from_utf8_lossy(arg);
+        let plain = if p.cl { text.trim_start_matches(['-', '/']) } else { &text };
+        let table = if p.cl { CL_TAKES_VALUE } else { TAKES_VALUE };
+        if table.contains(&plain) {
+            at += 1;
+        }
+        let file = |flag: &str| text.strip_prefix(flag).filter(|rest| !rest.is_empty()).map(PathBuf::from);
+        match plain {
+            "--" => only_files = true,
+            "--driver-mode=cl" => p.cl = true,
+            "-c" | "-S" | "c" | "-fsyntax-only" => p.stops = true,
+            "-E" | "E" | "EP" => (p.stops, p.preprocesses) = (true, true),
+            "-M" | "-MM" => (p.stops, p.preprocesses, p.lists) = (true, true, true),
+            "-MD" | "-MMD" => p.wants_depfile = true,
+            "-MF" | "-dependency-file" => p.depfiles.extend(next.map(|f| (f, Form::Make))),
+            "-MJ" => p.depfiles.extend(next.map(|f| (f, Form::Json))),
+            "-o" | "o" => p.output = next,
+            "-g0" => p.debug = false,
+            "-ggdb0" => p.debug = false,
+            _ if text.starts_with("-Wp,-M") => {
+                let file = text.split(',').nth(2).map(PathBuf::from);
+                p.depfiles.extend(file.map(|f| (f, Form::Make)));
+            }
+            _ if text.starts_with("-MF") => p.depfiles.extend(file("-MF").map(|f| (f, Form::Make))),
+            _ if text.starts_with("-MJ") => p.depfiles.extend(file("-MJ").map(|f| (f, Form::Json))),
+            _ if !p.cl && text.starts_with("-o") && !text.starts_with("-object") => p.output = file("-o"),
+            _ if text.starts_with("-fdiagnostics-color") || text.ends_with("color-diagnostics") => p.coloured = true,
+            _ if text.contains("-prefix-map=") => {
+                let old = text.split('=').nth(1).unwrap_or_default();
+                p.maps.push(old.as_bytes().to_vec());
+            }
+            _ if text.starts_with("-flto") => p.lto = true,
+            _ if UNMAPPED.iter().any(|flag| text.starts_with(flag)) => p.unmapped = true,
+            _ if text.ends_with("=native") => p.native = true,
+            _ if text.starts_with("-g") && !text.starts_with("-gno-") && !text.starts_with("-gcc") => p.debug = true,
+            _ => {}
+        }
+    }
+    p
+}
+
+/// The arguments with `@file` replaced by what stands in it (gcc's manual: white space separates, quotes and `\` protect).
+fn expanded(arguments: &[OsString], cwd: &Path, depth: usize) -> Vec<OsString> {
+    let mut all = Vec::with_capacity(arguments.len());
+    for arg in arguments {
+        let file = bytes(arg).strip_prefix(b"@").filter(|_| depth < 16 && all.len() < ARGUMENT_LIMIT);
+        match file.and_then(|f| kache_os::read_bounded(&cwd.join(kache_os::path(f)), RESPONSE_LIMIT).ok()) {
+            Some(text) => all.extend(expanded(&words(&text), cwd, depth + 1)),
+            None => all.push(arg.clone()),
+        }
+    }
+    all
+}
+
+fn words(text: &[u8]) -> Vec<OsString> {
+    let mut words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut quote = None;
+    let mut rest = text.iter();
+    while let Some(&b) = rest.next() {
+        match (quote, b) {
+            (_, b'\\') => word.get_or_insert_default().extend(rest.next()),
+            (Some(q), _) if b == q => quote = None,
+            (Some(_), _) => word.get_or_insert_default().push(b),
+            (None, b'"' | b'\'') => {
+                quote = Some(b);
+                word.get_or_insert_default();
+            }
+            (None, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) => words.extend(word.take()),
+            (None, _) => word.get_or_insert_default().push(b),
+        }
+    }
+    words.extend(word);
+    words.iter().map(|w| kache_os::os_string(w)).collect()
+}
+
+/// The top of the project that `dir` lies in: the nearest directory with a repository, else the topmost of those in a row
+/// that bear a build system's files; else the directory itself.
+fn project(dir: &Path, markers: &[&str], outer: &[&Path]) -> PathBuf {
+    let has = |d: &Path, names: &[&str]| names.iter().any(|n| kache_os::lstat(&d.join(n)).is_ok());
+    let inside = || dir.ancestors().take_while(|d| d.components().count() > 1 && !outer.contains(d)).take(16);
+    if let Some(top) = inside().find(|d| has(d, REPOSITORIES)) {
+        return top.to_path_buf();
+    }
+    let marked = inside().skip_while(|d| !has(d, markers)).take_while(|d| has(d, markers));
+    marked.last().unwrap_or(dir).to_path_buf()
+}
+
+fn roots(invocation: &Invocation, settings: &Settings, p: &Parsed) -> Roots {
+    let mut roots = Roots::default();
+    let home = invocation.path_var("HOME").unwrap_or(Path::new("/"));
+    let temp = invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
+    let outer = [home, temp, Path::new("/usr"), Path::new("/tmp")];
+    let source = p.sources.iter().find(|s| s.as_os_str() != "-").map(|s| invocation.cwd.join(s));
+    let dir = source.as_deref().and_then(Path::parent).filter(|d| !d.starts_with("/usr"));
+    // A source below the working directory, or beside it (`../src/x.c`), belongs to the project that the directory is in.
+    let cwd = project(&invocation.cwd, MARKERS, &outer);
+    let real = |d: &Path| kache_os::canonical_dir(d).unwrap_or_else(|_| d.to_path_buf());
+    let workspace = match dir.map(real) {
+        Some(dir) if !dir.starts_with(&cwd) => project(&dir, MARKERS, &outer),
+        _ => cwd,
+    };
+    if !invocation.cwd.starts_with(&workspace) {
+        roots.add(Root::Build, bytes(&project(&invocation.cwd, BUILD_MARKERS, &outer)));
+    }
+    machine_roots(&mut roots, invocation, settings);
+    let mut all = Roots::default();
+    if !outer.contains(&workspace.as_path()) {
+        all.add(Root::Workspace, bytes(&workspace));
+    }
+    for (root, place) in roots.iter() {
+        all.add(root, place);
+    }
+    all
+}
+
+/// Describes the run, or declines it. `args`: the tool first, then its arguments. `program` is the real compiler.
+pub fn action(
+    invocation: &Invocation,
+    args: &[OsString],
+    program: PathBuf,
+    settings: &Settings,
+) -> Result<Action, Why> {
+    let tool = Path::new(&args[0]).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let given = &args[1..];
+    let all = expanded(given, &invocation.cwd, 0);
+    let p = parse(&all, tool.contains("clang-cl"));
+    let about = p.output.as_deref().filter(|o| *o != Path::new("-")).or(p.sources.first().map(PathBuf::as_path));
+    let name = about.and_then(Path::file_name).map_or(tool.clone(), |n| n.to_string_lossy().into_owned());
+    if settings.exclude.iter().any(|pattern| matches(pattern, &name)) {
+        return Err(Why::new(Reason::Excluded, name));
+    }
+    if !settings.observe {
+        return Err(if p.stops { Why::new(Reason::UnknownFlag, tool) } else { Reason::Link.into() });
+    }
+    let roots = roots(invocation, settings, &p);
+    let mut fields = vec![
+        ("tool", roots.encode_path(bytes(&program))),
+        ("called", tool.clone().into_bytes()),
+        ("directory", roots.encode_path(bytes(&invocation.cwd))),
+    ];
+    fields.extend(given.iter().map(|arg| ("argument", roots.encode(bytes(arg), Form::Plain))));
+    if p.native {
+        fields.push(("processor", kache_os::cpu_identity()));
+    }
+    if p.stdin {
+        fields.push(("stdin", stdin()?.as_bytes().to_vec()));
+    }
+    let mut run_args = Vec::with_capacity(given.len() + 3);
+    // In front of everything: there nothing can take them for a value, and the user's own maps come later and win.
+    if wants_maps(&p) {
+        for (from, to) in prefix_maps(&roots) {
+            let own = p.maps.contains(&from);
+            if own || from.contains(&b'=') {
+                continue;
+            }
+            let flag =
+                if roots.place(Root::Base) == Some(&from[..]) { "-ffile-prefix-map=" } else { "-fdebug-prefix-map=" };
+            run_args.push(kache_os::os_string(&[flag.as_bytes(), &from, b"=", to.as_bytes()].concat()));
+            fields.push(("map", [flag, to].concat().into_bytes()));
+        }
+    }
+    let mut messages = Vec::new();
+    for variable in SHAPES_MESSAGES {
+        let value = invocation.value(variable.as_bytes());
+        messages.extend([variable.as_bytes(), b"=", value.unwrap_or_default(), b"\n"].concat());
+    }
+    let dumb = invocation.var("TERM").is_none_or(|t| t == "dumb");
+    if !p.coloured && !p.cl && !dumb && kache_os::is_terminal(Stream::Err) {
+        // The compiler will see our pipe; it shall colour as for the terminal behind it.
+        run_args.push("-fdiagnostics-color=always".into());
+        messages.extend(b"coloured\n");
+    }
+    run_args.extend(given.iter().cloned());
+    let mut extra_env = Vec::new();
+    if settings.pin_source_date_epoch && invocation.var("SOURCE_DATE_EPOCH").is_none() {
+        extra_env.push(("SOURCE_DATE_EPOCH".into(), PINNED_EPOCH.into()));
+        fields.push(("epoch", PINNED_EPOCH.into()));
+    }
+    let at = |file: &Path| invocation.cwd.join(file);
+    let texts = depfiles(&p).into_iter().map(|(file, form)| (at(&file), form)).collect();
+    let query = p.sources.is_empty();
+    Ok(Action {
+        kind: if query { Kind::Query } else { Kind::Cc },
+        unit: name.clone(),
+        name,
+        argv0: args[0].clone(),
+        program,
+        args: run_args,
+        extra_env,
+        cwd: invocation.cwd.clone(),
+        bound_to: if p.unmapped && !query { vec![Root::Workspace, Root::Build] } else { Vec::new() },
+        roots,
+        fields,
+        messages,
+        outputs: Outputs::Anywhere,
+        scratch: None,
+        editing: false,
+        source: p.sources.first().filter(|_| !p.stdin).map(|s| at(s)),
+        script: None,
+        search_dirs: Vec::new(),
+        json: false,
+        dep_info: None,
+        texts,
+        settles: if p.sources.iter().any(|s| is_source(s)) {
+            Vec::new()
+        } else {
+            p.sources.iter().map(|s| at(s)).collect()
+        },
+        externs: Vec::new(),
+        native_dirs: Vec::new(),
+    })
+}
+
+/// What `cc.source_date_epoch = "pin"` sets: 2001-09-09 01:46:40 UTC.
+const PINNED_EPOCH: &str = "1000000000";
+
+/// Only where debug information names the checkout, and only for dialects that know the flag. What runs into a link
+/// without compiling needs none.
+fn wants_maps(p: &Parsed) -> bool {
+    let compiles = p.stops || p.lto || p.sources.iter().any(|s| is_source(s));
+    p.debug && compiles && !p.unmapped && !p.cl && !p.preprocesses
+}
+
+fn is_source(file: &Path) -> bool {
+    let objects = ["o", "a", "so", "lo", "obj", "lib"];
+    !file.extension().is_some_and(|e| objects.iter().any(|o| e == *o))
+}
+
+/// Dependency files: those named, or the one beside the output.
+fn depfiles(p: &Parsed) -> Vec<(PathBuf, Form)> {
+    let mut files = p.depfiles.clone();
+    if p.wants_depfile {
+        let beside = p.output.as_ref().map(|o| o.with_extension("d"));
+        let source = p.sources.first().and_then(|s| s.file_name()).map(|n| Path::new(n).with_extension("d"));
+        files.extend(beside.or(source).map(|f| (f, Form::Make)));
+    }
+    if p.lists {
+        files.extend(p.output.clone().map(|f| (f, Form::Make)));
+    }
+    files
+}
+
+/// Standard input as the source: its digest. It is kept for the compiler, whole, whatever comes of it.
+fn stdin() -> Result<Digest, Why> {
+    const LIMIT: u64 = 64 << 20;
+    if kache_os::is_terminal_input() {
+        return Err(Reason::Stdin.into());
+    }
+    let kept = kache_os::keep_stdin().map_err(|e| Why::new(Reason::Stdin, e))?;
+    if kache_os::fstat(&kept).map_or(u64::MAX, |m| m.size) > LIMIT {
+        return Err(Why::new(Reason::Stdin, "longer than 64 MiB"));
+    }
+    let digest = Digest::of_reader(&mut &kept).map_err(|e| Why::new(Reason::Stdin, e));
+    kache_os::rewind(&kept).map_err(|e| Why::new(Reason::Stdin, e))?;
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Parsed {
+        parse(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), false)
+    }
+
+    #[test]
+    fn drivers_by_name() {
+        for name in ["gcc", "/usr/bin/g++-12", "x86_64-linux-gnu-gcc-12", "clang++", "clang-14", "c++"] {
+            assert!(is_tool(OsStr::new(name)), "{name}");
+        }
+        for name in ["rustc", "stats", "gc", "ccache", "gcc-ar", "clang-format", "config"] {
+            assert!(!is_tool(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn sources_outputs_and_depfiles() {
+        let p = parsed("-c -I inc -o out/x.o -MMD x.c");
+        assert_eq!((p.sources, p.output), (vec![PathBuf::from("x.c")], Some(PathBuf::from("out/x.o"))));
+        let p = parsed("-c -MD -MF deps/x.dep -MT x.o x.c -g");
+        assert!(depfiles(&p).contains(&("deps/x.dep".into(), Form::Make)) && wants_maps(&p));
+        assert!(!wants_maps(&parsed("-g x.o liby.a -o x")) && !wants_maps(&parsed("-c -g --coverage x.c")));
+    }
+
+    /// Guards: words of a response file as gcc splits them.
+    #[test]
+    fn response_files() {
+        let words = words(b"-DA=\"a b\" 'c d'\\ e\n-o x");
+        assert_eq!(words, ["-DA=a b", "c d e", "-o", "x"].map(OsString::from));
+    }
+}
