@@ -87,6 +87,10 @@ struct History {
     missed: bool,
     /// Its content was read.
     read: bool,
+    /// The file that was opened at first (the low bits of its inode number; 0: not opened), and whether a later opening
+    /// found another: a directory on the way was moved.
+    opened: i32,
+    replaced: bool,
     written: bool,
 }
 
@@ -268,10 +272,14 @@ impl Reading<'_> {
     }
 
     /// Of a file that is written later, only a content that was read before counts.
-    fn read(&mut self, p: &[u8]) {
-        let name = self.plain(p);
+    fn read(&mut self, r: &Record) {
+        let name = self.plain(&r.a);
         let history = self.paths.entry(name).or_default();
-        history.read |= !history.written;
+        if !history.written {
+            history.read = true;
+            history.replaced |= history.opened != 0 && r.arg != 0 && history.opened != r.arg;
+            history.opened = if history.opened == 0 { r.arg } else { history.opened };
+        }
     }
 
     fn write(&mut self, p: &[u8]) {
@@ -304,12 +312,12 @@ impl Reading<'_> {
                 if r.flags & flag::WRITE != 0 {
                     // What was there and is only changed in part, or added to, is also read.
                     if r.flags & flag::EXISTED != 0 && !truncated {
-                        self.read(&r.a);
+                        self.read(r);
                         self.look(&r.a, true, Input::Path(stored));
                     }
                     self.write(&r.a);
                 } else {
-                    self.read(&r.a);
+                    self.read(r);
                     self.look(&r.a, true, Input::Path(stored));
                 }
             }
@@ -391,25 +399,6 @@ impl Reading<'_> {
         Ok(Observed { path_set: PathSet { inputs, bound: None }, written, macro_free })
     }
 
-    /// A directory below the workspace's root, on the way to an input, that was changed or put there since the start: the
-    /// files in it may be others than were read. (A moved file has a new ctime itself.) `settled` holds those that were not.
-    fn moved(&self, place: &Path, start: Stamp, settled: &mut HashSet<PathBuf>) -> Option<PathBuf> {
-        if self.world.roots.innermost(bytes(place)) != Some(Root::Workspace) {
-            return None;
-        }
-        let root = self.world.roots.place(Root::Workspace).map(path)?;
-        for dir in place.ancestors().skip(1).take_while(|dir| *dir != root && dir.starts_with(root)) {
-            if settled.contains(dir) {
-                break;
-            }
-            if kache_os::lstat(dir).is_ok_and(|m| m.ctime.max(m.mtime) > start) {
-                return Some(dir.to_path_buf());
-            }
-            settled.insert(dir.to_path_buf());
-        }
-        None
-    }
-
     /// What an action found around its checkout, it would look for around another one: beside the place itself, which
     /// may have been meant (`../shared/file` and `/home/u/shared/file` look the same here), the same place as seen from
     /// there is an input.
@@ -477,7 +466,6 @@ impl Reading<'_> {
         let anywhere = self.action.outputs == Outputs::Anywhere;
         let newest = start.minus_ms(self.world.margin_ms);
         let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
-        let mut settled: HashSet<PathBuf> = HashSet::new();
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
@@ -496,9 +484,6 @@ impl Reading<'_> {
                 }
                 continue;
             }
-            if let Some(dir) = self.moved(place, start, &mut settled) {
-                return Err(Why::new(Reason::ChangedInput, dir.display()));
-            }
             self.inputs.extend(self.surroundings(&name, &input));
             let input = if history.missed { self.missing(input) } else { input };
             if !checked.insert((name.clone(), matches!(input, Input::Link(_)))) {
@@ -511,6 +496,10 @@ impl Reading<'_> {
             };
             match meta {
                 Ok(_) if history.missed => return Err(Why::new(Reason::ChangedInput, place.display())),
+                // What was read may lie elsewhere since, unchanged, with another in its place.
+                Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
+                    return Err(Why::new(Reason::ChangedInput, place.display()));
+                }
                 Ok(meta) => {
                     let is_list = matches!(input, Input::List(_));
                     let counts = meta.is_file() || is_list;

@@ -259,14 +259,14 @@ static bool repeats(int kind, int flags)
     }
 }
 
-static void put(int kind, int flags, int err, const char *a, const char *b)
+static void put(int kind, int flags, int err, int arg, const char *a, const char *b)
 {
     if (repeats(kind, flags)) {
-        uint64_t h = 0xcbf29ce484222325u ^ (kind | flags << 8 | (uint64_t)err << 16);
+        uint64_t h = 0xcbf29ce484222325u ^ (kind | flags << 8 | (uint64_t)err << 16 | (uint64_t)(uint32_t)arg << 32);
         if (!first_time(finish(hash(hash(h, a), b))))
             return;
     }
-    emit(kind, flags, err, 0, a, b);
+    emit(kind, flags, err, arg, a, b);
 }
 
 /* ---- paths ---- */
@@ -326,10 +326,15 @@ static bool there(int dirfd, const char *path)
     return r != -ENOENT && r != -ENOTDIR;
 }
 
-static unsigned type_of(int dirfd, const char *path, int flags)
+/* `ino`: its inode number, or NULL. */
+static unsigned type_of(int dirfd, const char *path, int flags, uint64_t *ino)
 {
     struct statx s;
-    return RAW(SYS_statx, dirfd, path, flags, STATX_TYPE, &s) == 0 ? s.stx_mode & S_IFMT : 0;
+    if (RAW(SYS_statx, dirfd, path, flags, STATX_TYPE | STATX_INO, &s) != 0)
+        return 0;
+    if (ino)
+        *ino = s.stx_ino;
+    return s.stx_mode & S_IFMT;
 }
 
 /* Errors that say something of the program and nothing of the path. */
@@ -355,12 +360,13 @@ static void note_failure(int dirfd, const char *path)
     if (err == ENAMETOOLONG || says_nothing(err) || !absolute(dirfd, path, buf))
         return;
     if (err == ENOENT || err == ENOTDIR)
-        put(ABSENT, 0, 0, buf, "");
+        put(ABSENT, 0, 0, 0, buf, "");
     else
-        put(FAILED, 0, err, buf, "");
+        put(FAILED, 0, err, 0, buf, "");
 }
 
-static __attribute__((noinline)) void note(bool ok, int kind, int flags, int dirfd, const char *path)
+/* `arg`: what a record of this kind says with it. */
+static __attribute__((noinline)) void tell(bool ok, int kind, int flags, int arg, int dirfd, const char *path)
 {
     if (!observing() || !path || (!ok && errno == EFAULT) || !*path)
         return;
@@ -370,14 +376,19 @@ static __attribute__((noinline)) void note(bool ok, int kind, int flags, int dir
     if (!ok)
         note_failure(dirfd, path);
     else if (absolute(dirfd, path, buf))
-        put(kind, flags, 0, buf, "");
+        put(kind, flags, 0, arg, buf, "");
+}
+
+static void note(bool ok, int kind, int flags, int dirfd, const char *path)
+{
+    tell(ok, kind, flags, 0, dirfd, path);
 }
 
 static void note_fd(bool ok, int kind, int fd)
 {
     char buf[PATH_MAX];
     if (ok && observing() && absolute(fd, "", buf))
-        put(kind, 0, 0, buf, "");
+        put(kind, 0, 0, 0, buf, "");
 }
 
 /* Two paths at once: rename and link. Of a failure only the path that is missing is told. */
@@ -386,12 +397,12 @@ static __attribute__((noinline)) void note_pair(bool ok, int kind, int fd1, cons
     if (!observing() || !p1 || !p2 || (!ok && errno == EFAULT) || !*p1 || !*p2)
         return;
     char a[PATH_MAX], b[PATH_MAX];
-    if (!ok && errno == ENOENT && type_of(fd1, p1, AT_SYMLINK_NOFOLLOW) == 0)
+    if (!ok && errno == ENOENT && type_of(fd1, p1, AT_SYMLINK_NOFOLLOW, NULL) == 0)
         note_failure(fd1, p1);
     else if (!ok)
         note_failure(fd2, p2);
     else if (absolute(fd1, p1, a) && absolute(fd2, p2, b))
-        put(kind, 0, 0, a, b);
+        put(kind, 0, 0, 0, a, b);
 }
 
 /* A path and what the system answered. */
@@ -406,7 +417,7 @@ static __attribute__((noinline)) void note_answer(int kind, int dirfd, const cha
     }
     memcpy(b, answer, len);
     b[len] = 0;
-    put(kind, 0, 0, a, b);
+    put(kind, 0, 0, 0, a, b);
 }
 
 /* ---- opens ---- */
@@ -435,9 +446,10 @@ static void note_open(int fd, int dirfd, const char *path, int oflags, int exist
     default: flags |= READ | WRITE;
     }
     flags |= (oflags & O_CREAT ? CREATE : 0) | (oflags & O_TRUNC ? TRUNCATE : 0) | (oflags & O_EXCL ? EXCL : 0);
-    if (flags == READ && fd >= 0 && type_of(fd, "", AT_EMPTY_PATH) == S_IFDIR)
+    uint64_t ino = 0;
+    if (flags == READ && fd >= 0 && type_of(fd, "", AT_EMPTY_PATH, &ino) == S_IFDIR)
         flags |= DIRECTORY;
-    note(fd >= 0, OPEN, flags, dirfd, path);
+    tell(fd >= 0, OPEN, flags, (int)ino, dirfd, path);
 }
 
 #define MODE_OF(last)                                              \
@@ -832,7 +844,7 @@ static void note_symlink(bool ok, const char *target, int dirfd, const char *pat
     if (!ok)
         note_failure(dirfd, path);
     else if (absolute(dirfd, path, b))
-        put(SYMLINK, 0, 0, target, b);
+        put(SYMLINK, 0, 0, 0, target, b);
 }
 EXPORT int symlink(const char *target, const char *path)
 {
@@ -1190,7 +1202,7 @@ static int obstacle(const char *path)
     long r = RAW(SYS_faccessat, AT_FDCWD, path, X_OK);
     if (r < 0)
         return -r;
-    return type_of(AT_FDCWD, path, 0) == S_IFREG ? 0 : EACCES;
+    return type_of(AT_FDCWD, path, 0, NULL) == S_IFREG ? 0 : EACCES;
 }
 
 static bool goes_on(int err)
@@ -1540,7 +1552,7 @@ static int tell_load(struct dl_phdr_info *info, size_t size, void *unused)
     if (strchr(info->dlpi_name, '/') && strcmp(info->dlpi_name, self_path)) {
         char full[PATH_MAX];
         if (absolute(AT_FDCWD, info->dlpi_name, full))
-            put(LOADED, 0, 0, full, "");
+            put(LOADED, 0, 0, 0, full, "");
     }
     return 0;
 }
@@ -1709,7 +1721,7 @@ static void note_address(const struct sockaddr *to, socklen_t len)
         errno = saved;
     } else
         return;
-    put(NET, 0, 0, text, "");
+    put(NET, 0, 0, 0, text, "");
 }
 static void note_host(const char *host)
 {
@@ -1718,7 +1730,7 @@ static void note_host(const char *host)
     if (!host || !*host || !observing() || inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1)
         return;
     snprintf(text, sizeof text, "resolve %s", host);
-    put(NET, 0, 0, text, "");
+    put(NET, 0, 0, 0, text, "");
 }
 #define PEERED(type, call, tell)      \
     type r_ = call;                   \
