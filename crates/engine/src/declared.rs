@@ -61,10 +61,9 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     let mut inputs = BTreeSet::new();
     let mut siblings: Vec<PathBuf> = info.files.iter().filter_map(|f| sources::module_siblings(f)).collect();
     siblings.retain(|s| !info.files.contains(s));
-    let newest = start.minus_ms(settings.too_new_ms);
     for file in info.files.iter().chain(&action.externs) {
         let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
-        if meta.mtime.max(meta.ctime) >= newest && !world.is_known_output(file, &meta) {
+        if !meta.settled(start, settings.too_new_ms) && !world.is_known_output(file, &meta) {
             return Err(Why::new(Reason::TooNew, file.display()));
         }
     }

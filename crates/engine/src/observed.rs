@@ -66,6 +66,9 @@ const ENV_NOISE: &[(&str, &str)] = &[
     ("RUSTUP_*", "which toolchain is meant; the one that ran is an input"),
 ];
 
+/// Directories that are the machine's wherever a checkout lies (hier(7)).
+const MACHINE: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/bin", "/sbin", "/opt"];
+
 const ENOENT: u16 = 2;
 const ENOTDIR: u16 = 20;
 
@@ -405,9 +408,7 @@ impl Reading<'_> {
     fn surroundings(&self, name: &[u8], input: &Input) -> Vec<Input> {
         let roots = self.world.roots;
         let of_machine = match roots.innermost(name) {
-            None => {
-                [&b"/usr/"[..], b"/lib", b"/etc/", b"/bin/", b"/sbin/", b"/opt/"].iter().any(|d| name.starts_with(d))
-            }
+            None => MACHINE.iter().any(|dir| path(name).starts_with(dir)),
             // Dot files are the user's settings wherever the checkout is.
             Some(Root::Home) => roots.encode_path(name).get(2..4) == Some(b"/."),
             Some(root) => root != Root::Temp,
@@ -464,7 +465,6 @@ impl Reading<'_> {
             Outputs::Written(_) | Outputs::Anywhere => None,
         };
         let anywhere = self.action.outputs == Outputs::Anywhere;
-        let newest = start.minus_ms(self.world.margin_ms);
         let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
@@ -503,8 +503,7 @@ impl Reading<'_> {
                 Ok(meta) => {
                     let is_list = matches!(input, Input::List(_));
                     let counts = meta.is_file() || is_list;
-                    let new =
-                        meta.mtime.max(if meta.mtime == kache_store::SEAL { meta.mtime } else { meta.ctime }) >= newest;
+                    let new = meta.mtime != kache_store::SEAL && !meta.settled(start, self.world.margin_ms);
                     if counts && new && !self.world.is_known_output(place, &meta) {
                         return Err(Why::new(Reason::TooNew, place.display()));
                     }

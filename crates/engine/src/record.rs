@@ -184,8 +184,7 @@ impl Session<'_> {
     /// Whether this run wrote the file: its inode changed since the start. (rustc's temporary files are written by bare
     /// system calls and renamed, which no interposed function sees.)
     fn was_written(&self, place: &Path, ran: &Ran) -> bool {
-        let since = ran.started.minus_ms(self.settings.too_new_ms);
-        kache_os::lstat(place).is_ok_and(|m| m.ctime >= since && m.mtime != SEAL)
+        kache_os::lstat(place).is_ok_and(|m| !m.settled(ran.started, self.settings.too_new_ms) && m.mtime != SEAL)
     }
 
     fn tree(

@@ -11,7 +11,7 @@ use kache_store::{Outcome, Remembered};
 use std::ffi::OsString;
 use std::fs::File;
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Room for the trace of one action; pages that are not written cost nothing.
 const TRACE_BYTES: usize = 64 << 20;
@@ -109,14 +109,17 @@ impl Session<'_> {
         Ok((status, Ran { stdout, stderr, tool_ms, started, trace: observer.map(|o| o.trace) }))
     }
 
-    /// A link follows upon the archive it links by a millisecond or two, and would always be too new to be stored: what a
-    /// moment of waiting costs there, it saves each time after.
+    /// A link follows upon the archive it links by a millisecond or two, a configure script's compile upon its source, and
+    /// would always be too new to be stored: until the file clock's next tick (1 to 10 ms), what waiting costs there, it
+    /// saves each time after.
     fn settle(&self, action: &Action) {
-        let newest = action.settles.iter().filter_map(|f| kache_os::stat(f).ok()).map(|m| m.mtime.max(m.ctime)).max();
-        let margin = u64::from(self.settings.too_new_ms);
-        let is_new = |now: Stamp| newest.is_some_and(|newest| newest >= now.minus_ms(self.settings.too_new_ms));
-        if kache_os::file_clock().is_ok_and(is_new) {
-            std::thread::sleep(std::time::Duration::from_millis(margin + 4));
+        let files: Vec<_> = action.settles.iter().filter_map(|f| kache_os::stat(f).ok()).collect();
+        let is_new = |now: Stamp| files.iter().any(|m| !m.settled(now, self.settings.too_new_ms));
+        for _ in 0..12 {
+            if !kache_os::file_clock().is_ok_and(is_new) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

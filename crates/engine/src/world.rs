@@ -19,7 +19,7 @@ pub struct World<'a> {
     pub roots: &'a Roots,
     pub memo: &'a Memo,
     pub messages: &'a [u8],
-    /// A stamp older than the clock by this is settled: a later write would get another one.
+    /// Times older than the clock, by this much, are settled: a later write would give others.
     pub margin_ms: u32,
     clock: OnceCell<Option<Stamp>>,
     /// Canonical forms of directories.
@@ -241,7 +241,7 @@ impl<'a> World<'a> {
     /// Whether a later change would show in the stamps: they are older than what the kernel stamps now.
     fn settled(&self, meta: &Meta) -> bool {
         let clock = self.clock.get_or_init(|| kache_os::file_clock().ok());
-        clock.is_some_and(|now| meta.ctime.max(meta.mtime) < now.minus_ms(self.margin_ms))
+        clock.is_some_and(|now| meta.settled(now, self.margin_ms))
     }
 
     fn listing(&self, path: &Path) -> io::Result<State> {

@@ -58,6 +58,12 @@ impl Meta {
     pub fn is_dir(&self) -> bool {
         self.kind == FileKind::Dir
     }
+    /// Whether a write at the time `at` of the file clock, or later, would show in the times: they are older. Where
+    /// ctime has no fraction, the file system keeps seconds, or two of them (ext4 with small inodes, FAT).
+    pub fn settled(&self, at: Stamp, margin_ms: u32) -> bool {
+        let grain = if self.ctime.nsec == 0 { 2000 } else { 0 };
+        self.mtime.max(self.ctime) < at.minus_ms(margin_ms.max(grain))
+    }
     pub fn same_file(&self, other: &Meta) -> bool {
         (self.dev, self.ino) == (other.dev, other.ino)
     }

@@ -339,14 +339,13 @@ pub fn action(
     }
     let mut run_args = Vec::with_capacity(given.len() + 3);
     // In front of everything: there nothing can take them for a value, and the user's own maps come later and win.
-    if wants_maps(&p) {
+    let flag = if settings.base_dir.is_some() { "-ffile-prefix-map=" } else { "-fdebug-prefix-map=" };
+    if wants_maps(&p, settings.base_dir.is_some()) {
         for (from, to) in prefix_maps(&roots) {
             let own = p.maps.contains(&from);
             if own || from.contains(&b'=') {
                 continue;
             }
-            let flag =
-                if roots.place(Root::Base) == Some(&from[..]) { "-ffile-prefix-map=" } else { "-fdebug-prefix-map=" };
             run_args.push(kache_os::os_string(&[flag.as_bytes(), &from, b"=", to.as_bytes()].concat()));
             fields.push(("map", [flag, to].concat().into_bytes()));
         }
@@ -393,11 +392,7 @@ pub fn action(
         json: false,
         dep_info: None,
         texts,
-        settles: if p.sources.iter().any(|s| is_source(s)) {
-            Vec::new()
-        } else {
-            p.sources.iter().map(|s| at(s)).collect()
-        },
+        settles: p.sources.iter().map(|s| at(s)).collect(),
         externs: Vec::new(),
         native_dirs: Vec::new(),
     })
@@ -406,11 +401,11 @@ pub fn action(
 /// What `cc.source_date_epoch = "pin"` sets: 2001-09-09 01:46:40 UTC.
 const PINNED_EPOCH: &str = "1000000000";
 
-/// Only where debug information names the checkout, and only for dialects that know the flag. What runs into a link
-/// without compiling needs none.
-fn wants_maps(p: &Parsed) -> bool {
+/// Only where debug information (with `macros` also `__FILE__`) names the checkout, and only for dialects that know the
+/// flag. What runs into a link without compiling needs none.
+fn wants_maps(p: &Parsed, macros: bool) -> bool {
     let compiles = p.stops || p.lto || p.sources.iter().any(|s| is_source(s));
-    p.debug && compiles && !p.unmapped && !p.cl && !p.preprocesses
+    (p.debug || macros) && compiles && !p.unmapped && !p.cl && !p.preprocesses
 }
 
 fn is_source(file: &Path) -> bool {
@@ -470,8 +465,8 @@ mod tests {
         let p = parsed("-c -I inc -o out/x.o -MMD x.c");
         assert_eq!((p.sources, p.output), (vec![PathBuf::from("x.c")], Some(PathBuf::from("out/x.o"))));
         let p = parsed("-c -MD -MF deps/x.dep -MT x.o x.c -g");
-        assert!(depfiles(&p).contains(&("deps/x.dep".into(), Form::Make)) && wants_maps(&p));
-        assert!(!wants_maps(&parsed("-g x.o liby.a -o x")) && !wants_maps(&parsed("-c -g --coverage x.c")));
+        assert!(depfiles(&p).contains(&("deps/x.dep".into(), Form::Make)) && wants_maps(&p, false));
+        assert!(!wants_maps(&parsed("-g x.o liby.a -o x"), true) && !wants_maps(&parsed("-c -g --coverage x.c"), true));
     }
 
     /// Guards: words of a response file as gcc splits them.
