@@ -161,6 +161,12 @@ impl<'a> Session<'a> {
 
     /// Adds the fields that every action has.
     fn complete_key(&self, action: &mut Action) {
+        // Configure scripts compile one name with one command and many contents: each has its own path sets.
+        if action.kind == Kind::Cc
+            && let Some(digest) = action.source.as_deref().and_then(|file| self.digest_of(file))
+        {
+            action.fields.push(("source", digest.as_bytes().to_vec()));
+        }
         action.fields.push(("salt", self.settings.key_salt.clone().into_bytes()));
         action.fields.push(("inputs", if self.settings.observe { b"observed".to_vec() } else { b"declared".to_vec() }));
         if !self.settings.observe {
