@@ -52,15 +52,19 @@ struct Ending {
 pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
     let session = Session::new(invocation, settings);
     let of_cc = adapter::cc::is_tool(&args[0]);
-    let real = if of_cc { adapter::cc::real_compiler(invocation, &args[0], settings) } else { None };
-    let program = real.clone().unwrap_or_else(|| PathBuf::from(&args[0]));
-    if of_cc && real.is_none() {
-        session.not_found(&program);
-    }
-    let plain = Plain { program, argv0: args[0].clone(), args: args[1..].to_vec(), compiles: true };
-    if invocation.var(kache_observe::ENV_TRACE).is_some() {
-        // A part of an action that is being observed.
-        session.replace(&plain.program, &plain.argv0, &plain.args, &[]);
+    let observed = invocation.var(kache_observe::ENV_TRACE).is_some();
+    let real = if of_cc || observed { adapter::cc::real_compiler(invocation, &args[0], settings) } else { None };
+    let (program, argv0) = match &real {
+        Some(compiler) => (compiler.program.clone(), compiler.argv0.clone()),
+        None if of_cc => session.not_found(Path::new(&args[0])),
+        None => (PathBuf::from(&args[0]), args[0].clone()),
+    };
+    let mut plain = Plain { program, argv0, args: args[1..].to_vec(), compiles: true };
+    if observed {
+        if of_cc {
+            plain.args.splice(0..0, adapter::cc::inherited_maps(invocation, &args[1..]));
+        }
+        session.take_part(&plain, real.and_then(|compiler| compiler.search));
     }
     let described = session.allowed().and_then(|()| match real {
         Some(compiler) => adapter::cc::action(invocation, args, compiler, settings),
@@ -167,6 +171,11 @@ impl<'a> Session<'a> {
         {
             action.fields.push(("source", digest.as_bytes().to_vec()));
         }
+        // Which compilers a script gets from kache is kache's to say.
+        let chosen = [("cc", &self.settings.cc), ("c++", &self.settings.cxx)].into_iter();
+        for (name, compiler) in chosen.filter(|_| action.kind == Kind::BuildScript) {
+            action.fields.extend(compiler.as_ref().map(|path| (name, bytes(path).to_vec())));
+        }
         action.fields.push(("salt", self.settings.key_salt.clone().into_bytes()));
         action.fields.push(("inputs", if self.settings.observe { b"observed".to_vec() } else { b"declared".to_vec() }));
         if !self.settings.observe {
@@ -231,6 +240,18 @@ impl<'a> Session<'a> {
             format!("kache: cannot execute {}: {error}\n", program.display()).as_bytes(),
         );
         std::process::exit(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 })
+    }
+
+    /// A part of an action that is being observed: becomes the compiler, and tells so. Where it can't, the action counts as
+    /// blind.
+    fn take_part(&self, plain: &Plain, search: Option<(OsString, Vec<u8>)>) -> ! {
+        #[cfg(target_os = "linux")]
+        if let (Some(trace), Ok(me)) = (self.invocation.path_var(kache_observe::ENV_TRACE), std::env::current_exe()) {
+            use kache_observe::tell;
+            let search = search.as_ref().map(|(name, path)| tell::Search { name: bytes(name), path });
+            let _ = tell::becomes(trace, bytes(&me), bytes(&plain.program), search.as_ref());
+        }
+        self.replace(&plain.program, &plain.argv0, &plain.args, &[])
     }
 
     /// There is no such compiler but kache itself.

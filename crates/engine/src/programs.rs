@@ -55,6 +55,7 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("pkg-config", by_name(ANY), "asks for its own variables by name"),
     ("pkgconf", by_name(ANY), "asks for its own variables by name"),
     ("git", by_name(ANY), "asks for its own variables by name"),
+    ("kache", by_name(0), "becomes the compiler it was called for; its settings are in the key"),
     ("make", whole(ANY), "imports the environment; compares file times with the clock"),
     ("gmake", whole(ANY), "as make"),
     ("sh", whole(ANY), "imports the environment; seeds $RANDOM"),

@@ -6,6 +6,8 @@
 //! Use: place [`PRELOAD`] somewhere permanent, make a [`Trace::create`], start one program with the variables of
 //! [`ENV`] set, wait for it, and call [`TraceFile::read`].
 
+#[cfg(target_os = "linux")]
+pub mod tell;
 mod trace;
 
 pub use trace::{Blind, Kind, Program, Record, Trace, TraceFile, flag, is_program};

@@ -66,9 +66,9 @@ use std::io;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"KTR1");
 const VERSION: u32 = 1;
-const HEADER: usize = 64;
-const RECORD: usize = 16;
-const OVERFLOW: u32 = 1;
+pub const HEADER: usize = 64;
+pub const RECORD: usize = 16;
+pub const OVERFLOW: u32 = 1;
 const LOST: u32 = 2;
 
 /// Bits of [`Record::flags`].
@@ -258,6 +258,11 @@ impl Trace {
         nobody_escaped(&records)?;
         Ok(attribute(records))
     }
+}
+
+/// Whether a trace starts so.
+pub fn is_header(start: &[u8; 8]) -> bool {
+    start[..4] == MAGIC.to_ne_bytes() && start[4..] == VERSION.to_ne_bytes()
 }
 
 fn records(bytes: &[u8]) -> Result<Vec<Record>, Blind> {

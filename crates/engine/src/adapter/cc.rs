@@ -131,25 +131,59 @@ pub fn is_tool(program: &OsStr) -> bool {
         .any(|driver| name.strip_suffix(driver).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('-')))
 }
 
-/// The compiler that is meant: the one a setting names, or the first of that name on `PATH` that is not kache itself (a
-/// shim is a link to kache).
-pub fn real_compiler(invocation: &Invocation, program: &OsStr, settings: &Settings) -> Option<PathBuf> {
+/// The compiler that is meant.
+pub struct Compiler {
+    pub program: PathBuf,
+    pub argv0: OsString,
+    /// The name and the `PATH` it was searched by, without the directories where that name is kache; none where a path
+    /// names it.
+    pub search: Option<(OsString, Vec<u8>)>,
+}
+
+/// The one a setting names, or the first of that name on `PATH` that is not kache itself (a shim is a link to kache).
+pub fn real_compiler(invocation: &Invocation, program: &OsStr, settings: &Settings) -> Option<Compiler> {
     let named = match program.to_str() {
-        Some("cc") => settings.cc.clone(),
-        Some("c++") => settings.cxx.clone(),
+        Some("cc") => settings.cc.as_ref(),
+        Some("c++") => settings.cxx.as_ref(),
         _ => None,
     };
-    let wanted = named.as_deref().unwrap_or(Path::new(program));
+    let wanted = named.map_or(program, |path| path.as_os_str());
     let me = kache_os::stat(Path::new("/proc/self/exe")).ok();
-    let is_other = |file: &Path| {
-        let meta = kache_os::stat(file).ok().filter(|m| m.is_file() && m.mode & 0o111 != 0);
-        meta.is_some_and(|m| me.is_none_or(|me| !me.same_file(&m)))
-    };
-    if wanted.components().count() > 1 {
-        return Some(invocation.cwd.join(wanted)).filter(|file| is_other(file));
+    let found = |file: &Path| kache_os::stat(file).ok().filter(|m| m.is_file() && m.mode & 0o111 != 0);
+    let is_kache = |meta: &kache_os::Meta| me.is_some_and(|me| me.same_file(meta));
+    if Path::new(wanted).components().count() > 1 {
+        let file = invocation.cwd.join(wanted);
+        let other = found(&file).is_some_and(|meta| !is_kache(&meta));
+        return other.then(|| Compiler { program: file, argv0: program.into(), search: None });
     }
-    let on_path = invocation.value(b"PATH").unwrap_or_default();
-    on_path.split(|b| *b == b':').map(|dir| invocation.cwd.join(kache_os::path(dir)).join(wanted)).find(|f| is_other(f))
+    let mut path = Vec::new();
+    let mut shadowed = false;
+    let mut first = None;
+    for dir in invocation.value(b"PATH").unwrap_or_default().split(|b| *b == b':') {
+        let file = invocation.cwd.join(kache_os::path(dir)).join(wanted);
+        let there = if first.is_none() { found(&file) } else { None };
+        if there.as_ref().is_some_and(is_kache) {
+            shadowed = true;
+            continue;
+        }
+        if !path.is_empty() {
+            path.push(b':');
+        }
+        path.extend(dir);
+        first = first.or(there.map(|_| file));
+    }
+    let file = first?;
+    // gcc looks for its parts beside what it finds on PATH by its `argv[0]`: that must not be the shim.
+    let argv0 = if shadowed { file.clone().into_os_string() } else { program.to_os_string() };
+    Some(Compiler { program: file, argv0, search: Some((wanted.to_os_string(), path)) })
+}
+
+/// The maps an observed build script's compilers get (`KACHE_MAP`), where the observer has not given them already.
+pub fn inherited_maps(invocation: &Invocation, args: &[OsString]) -> Vec<OsString> {
+    let maps = invocation.value(kache_observe::ENV_MAP.as_bytes()).unwrap_or_default();
+    let flag = |map: &[u8]| kache_os::os_string(&[b"-fdebug-prefix-map=", map].concat());
+    let flags: Vec<OsString> = maps.split(|b| *b == b':').filter(|m| !m.is_empty()).map(flag).collect();
+    if flags.first().is_some_and(|first| args.first() == Some(first)) { Vec::new() } else { flags }
 }
 
 /// What the arguments say, response files included.
@@ -305,13 +339,14 @@ fn roots(invocation: &Invocation, settings: &Settings, p: &Parsed) -> Roots {
     all
 }
 
-/// Describes the run, or declines it. `args`: the tool first, then its arguments. `program` is the real compiler.
+/// Describes the run, or declines it. `args`: the tool first, then its arguments. `compiler` is the real one.
 pub fn action(
     invocation: &Invocation,
     args: &[OsString],
-    program: PathBuf,
+    compiler: Compiler,
     settings: &Settings,
 ) -> Result<Action, Why> {
+    let Compiler { program, argv0, .. } = compiler;
     let tool = Path::new(&args[0]).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let given = &args[1..];
     let all = expanded(given, &invocation.cwd, 0);
@@ -374,7 +409,7 @@ pub fn action(
         kind: if query { Kind::Query } else { Kind::Cc },
         unit: name.clone(),
         name,
-        argv0: args[0].clone(),
+        argv0,
         program,
         args: run_args,
         extra_env,
