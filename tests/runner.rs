@@ -2,6 +2,9 @@
 
 mod common;
 
+mod cc_fidelity;
+mod cc_kinds;
+mod cc_stale;
 mod cli;
 mod edit_loop;
 mod faults;

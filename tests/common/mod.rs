@@ -239,6 +239,20 @@ pub fn skip(name: &str, reason: &str) {
     eprintln!("skipped: {name}: {reason}");
 }
 
+/// A C and a C++ compiler of one family.
+pub type Compilers = (&'static str, &'static str);
+pub const GNU: Compilers = ("gcc", "g++");
+pub const LLVM: Compilers = ("clang", "clang++");
+
+/// Those of the families that are here; the missing are named.
+pub fn compilers(test: &str) -> Vec<Compilers> {
+    let here = |c: &Compilers| on_path(c.0) && on_path(c.1);
+    for missing in [GNU, LLVM].iter().filter(|c| !here(c)) {
+        skip(test, &format!("no {} or {}", missing.0, missing.1));
+    }
+    [GNU, LLVM].into_iter().filter(here).collect()
+}
+
 // --- trees ---------------------------------------------------------------------------------------------------------
 
 pub struct Tree<'s> {
@@ -293,6 +307,14 @@ impl<'s> Tree<'s> {
         run
     }
 
+    /// `sh -c SCRIPT` in this tree; `$CC` and `$CXX` are these compilers, through kache.
+    pub fn shell(&self, (cc, cxx): Compilers, script: &str) -> Run<'s> {
+        let mut run = self.space.command("sh", &self.path).arg("-c").arg(script).env("CC", cc).env("CXX", cxx);
+        run.role = Role::Shell;
+        run.mode = Mode::Observed;
+        run
+    }
+
     /// What the build left in `target`.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.path.join("target"))
@@ -341,6 +363,7 @@ pub enum Mode {
 enum Role {
     Cargo,
     Rustc,
+    Shell,
     Other,
 }
 
@@ -420,6 +443,10 @@ impl<'s> Run<'s> {
         if self.mode != Mode::Plain {
             if self.role == Role::Cargo {
                 command.env("RUSTC_WRAPPER", kache());
+            }
+            for name in ["CC", "CXX"].iter().filter(|_| self.role == Role::Shell) {
+                let compiler = self.env.get(OsStr::new(name)).map(|c| c.to_string_lossy()).unwrap_or_default();
+                command.env(name, format!("{} {compiler}", kache().display()));
             }
             for (name, value) in [("KACHE_CACHE_DIR", &self.cache), ("KACHE_CONFIG", &self.space.path("user.toml"))] {
                 if !self.env.contains_key(OsStr::new(name)) {

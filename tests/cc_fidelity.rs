@@ -1,0 +1,469 @@
+//! What a person or another program sees of a C compile is as without kache: bytes, messages, modes, files of all kinds,
+//! and failures. And it is found again elsewhere.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::process::Command;
+
+use crate::common::*;
+
+const HELLO: &str = "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n";
+
+/// Plain, then twice with kache: all three the same in streams, end and files of `out`; the last one without a compiler,
+/// where the plain one succeeds. Gives what was said on standard error.
+#[track_caller]
+pub fn as_plain(tree: &Tree<'_>, compilers: Compilers, script: &str) -> String {
+    let out = tree.path.join("out");
+    let build = |mode: Mode| {
+        remove(&out);
+        fs::create_dir(&out).unwrap();
+        let outcome = tree.shell(compilers, script).mode(mode).run();
+        (outcome, Snapshot::of(&out))
+    };
+    let (plain, expected) = build(Mode::Plain);
+    let (first, files) = build(Mode::Observed);
+    first.same_as(&plain);
+    files.same_bytes(&expected);
+    files.same_modes(&expected);
+    let (second, files) = build(Mode::Observed);
+    second.same_as(&plain);
+    files.same_bytes(&expected);
+    files.same_modes(&expected);
+    if plain.status.success() {
+        second.all_hit();
+    } else {
+        second.check(second.actions().all(|e| !e.stored()), "a failure is never stored");
+    }
+    second.stderr
+}
+
+#[test]
+fn hit_starts_no_compiler() {
+    let test = "hit_starts_no_compiler";
+    if !on_path("strace") {
+        return skip(test, "no strace");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    for compilers in compilers(test) {
+        let line = "$CC -c x.c -o x.o; $CC x.o -o x";
+        tree.shell(compilers, line).run().ok();
+        let trace = space.path("trace");
+        let strace = ["strace", "-f", "-e", "trace=execve", "-o", trace.to_str().unwrap()];
+        tree.shell(compilers, line).under(&strace).run().all_hit();
+        let started = fs::read_to_string(&trace).unwrap();
+        let started: Vec<&str> = started.lines().filter(|l| l.contains("execve(") && l.contains(" = 0")).collect();
+        assert!(started.len() == 3, "a shell and two times kache, and nothing else: {started:#?}");
+    }
+}
+
+#[test]
+fn warnings_and_colours() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int f(int a) { int unused; return a = a; }\n");
+    for compilers in compilers("warnings_and_colours") {
+        let plain = as_plain(&tree, compilers, "$CC -Wall -Wextra -c x.c -o out/x.o");
+        assert!(plain.contains("unused"), "there is a warning");
+        let coloured = as_plain(&tree, compilers, "$CC -Wall -fdiagnostics-color=always -c x.c -o out/x.o");
+        assert!(coloured.contains('\x1b'), "it is coloured");
+        let other = as_plain(&tree, compilers, "cd out; $CC -Wall -c ../x.c -o y.o");
+        assert!(other.contains("../x.c"), "it names this place");
+    }
+}
+
+/// Guards: the message of another checkout names that checkout.
+#[test]
+fn warnings_of_another_checkout() {
+    let space = Space::new();
+    for compilers in compilers("warnings_of_another_checkout") {
+        for at in ["first", "second/place"] {
+            let tree = space.tree(at);
+            tree.write(".git/HEAD", "");
+            tree.write("x.c", "int f(int a) { int unused; return a = a; }\n");
+            let script = "$CC -Wall -c $PWD/x.c -o out/x.o";
+            let seen = as_plain(&tree, compilers, script);
+            assert!(seen.contains(tree.path.join("x.c").to_str().unwrap()), "the path is absolute");
+        }
+    }
+}
+
+#[test]
+fn failure() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int f(void) { return missing; }\n");
+    for compilers in compilers("failure") {
+        for line in ["x.c", "no-such.c", "--no-such-flag x.c", "x.c -o out/no/such/directory/x.o"] {
+            as_plain(&tree, compilers, &format!("$CC -c {line} && echo fine >&2; false"));
+            tree.shell(compilers, &format!("$CC -c {line}")).plain().run().fails();
+        }
+    }
+}
+
+#[test]
+fn compiler_that_does_not_exist() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let out = tree.shell(("no-such-gcc", "no-such-g++"), "$CC -c x.c").run();
+    out.check(out.status.code() == Some(127), "the shell's code for it");
+    out.check(out.stderr.contains("no-such-gcc"), "the name is told");
+}
+
+/// Guards: dependency files are those of this run, wherever and for whatever they were written before.
+#[test]
+fn dependency_files() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "#include \"h.h\"\n#include <stddef.h>\n"), ("h.h", "int h;\n")]);
+    for compilers in compilers("dependency_files") {
+        for line in [
+            "$CC -MD -c x.c -o out/x.o",
+            "$CC -MMD -c x.c -o out/y.o",
+            "$CC -MD -MF out/other.dep -c x.c -o out/x.o",
+            "$CC -MD -MF out/x.d -MT 'a name' -MP -c x.c -o out/x.o",
+            "$CC -MD -MQ 'a $name' -c $PWD/x.c -o out/x.o",
+            "$CC -M x.c -o out/x.d",
+            "$CC -MM x.c",
+            "$CC -Wp,-MD,out/x.d -c x.c -o out/x.o",
+            "cd out; $CC -MMD -c ../x.c",
+            "cd out; $CC -MD -c $OLDPWD/x.c -o $PWD/x.o",
+        ] {
+            as_plain(&tree, compilers, line);
+        }
+    }
+    as_plain(&tree, LLVM, "$CC -MJ out/x.json -c x.c -o out/x.o");
+}
+
+#[test]
+fn dependencies_by_variable() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "#include \"h.h\"\n"), ("h.h", "int h;\n")]);
+    for line in [
+        "DEPENDENCIES_OUTPUT=out/x.d $CC -c x.c -o out/x.o",
+        "SUNPRO_DEPENDENCIES='out/x.d name' $CC -c x.c -o out/x.o",
+    ] {
+        as_plain(&tree, GNU, line);
+    }
+}
+
+/// Guards: a second checkout at another path is served, with its own paths.
+#[test]
+fn second_checkout() {
+    let space = Space::new();
+    for compilers in compilers("second_checkout") {
+        for at in ["first", "a/longer/second"] {
+            let tree = space.tree(at);
+            tree.files(&[
+                (".git/HEAD", ""),
+                ("src/x.c", "#include \"h.h\"\nint f(void) { return V; }\n"),
+                ("inc/h.h", "#define V 1\n"),
+                ("src/main.c", "int f(void);\nint main(void) { return f(); }\n"),
+            ]);
+            tree.remove("build");
+            fs::create_dir(tree.path.join("build")).unwrap();
+            let script = "cd build; for s in x main; do $CC -g -MD -I $OLDPWD/inc -c $OLDPWD/src/$s.c -o $s.o; done; $CC x.o main.o -o x";
+            let out = tree.shell(compilers, script).run();
+            let hits = if at == "first" { 0 } else { 3 };
+            out.ok().check(out.count("hit") == hits, "all of it in the second");
+            let depfile = tree.read("build/x.d");
+            assert!(depfile.contains(tree.path.join("inc/h.h").to_str().unwrap()), "{depfile}");
+            let status = tree.execute("build/x").status.code();
+            assert_eq!(status, Some(1));
+        }
+    }
+}
+
+/// Guards: with the same maps the plain compiler gives the same bytes, debug information included.
+#[test]
+fn debug_information() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        (".git/HEAD", ""),
+        ("src/x.c", "#include \"h.h\"\nint f(void) { return V; }\n"),
+        ("src/h.h", "#define V 1\n"),
+    ]);
+    for compilers in compilers("debug_information") {
+        as_plain(&tree, compilers, "$CC -g -fdebug-prefix-map=$PWD=/mapped -c $PWD/src/x.c -o out/x.o");
+        remove(&tree.path.join("out"));
+        fs::create_dir(tree.path.join("out")).unwrap();
+        let mapped = format!("$CC -g -fdebug-prefix-map={}=. -c src/x.c -o out/plain.o", tree.path.display());
+        tree.shell(compilers, &mapped).plain().run().ok();
+        tree.shell(compilers, "$CC -g -c src/x.c -o out/ours.o").run().ok();
+        let [plain, ours] = ["plain", "ours"].map(|n| fs::read(tree.path.join(format!("out/{n}.o"))).unwrap());
+        assert!(plain == ours, "the same maps, the same bytes");
+    }
+}
+
+/// Guards: a debugger started in a checkout finds that checkout's sources in what was restored there.
+#[test]
+fn debugger_finds_the_sources() {
+    let test = "debugger_finds_the_sources";
+    if !on_path("gdb") {
+        return skip(test, "no gdb");
+    }
+    let space = Space::new();
+    for compilers in compilers(test) {
+        for at in ["first", "second/place"] {
+            let tree = space.tree(at);
+            tree.files(&[(".git/HEAD", ""), ("src/x.c", HELLO)]);
+            tree.shell(compilers, "$CC -g -c $PWD/src/x.c -o x.o; $CC x.o -o x").run().ok();
+            let run = ["-q", "-nx", "-batch", "-ex", "list main", "-ex", "info source", "x"];
+            let mut gdb = space.command("gdb", &tree.path);
+            for arg in run {
+                gdb = gdb.arg(arg);
+            }
+            let said = gdb.run();
+            said.ok().check(said.stdout.contains("puts(\"hello\")"), "the source is shown");
+            let here = tree.path.join("src/x.c");
+            said.check(said.stdout.contains(&format!("Located in {}", here.display())), "it is this checkout's");
+        }
+    }
+}
+
+#[test]
+fn modes_of_outputs() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    for compilers in compilers("modes_of_outputs") {
+        for umask in ["022", "077", "002"] {
+            as_plain(&tree, compilers, &format!("umask {umask}; $CC -c x.c -o out/x.o; $CC out/x.o -o out/x"));
+        }
+    }
+}
+
+/// Guards: what stands at the place of an output is treated as the compiler treats it.
+#[test]
+fn awkward_outputs() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    for compilers in compilers("awkward_outputs") {
+        tree.shell(compilers, "$CC -c x.c -o x.o").run().ok();
+        // A link to elsewhere is written through.
+        for mode in [Mode::Plain, Mode::Observed, Mode::Observed] {
+            tree.remove("link.o");
+            tree.write("elsewhere", "");
+            symlink("elsewhere", tree.path.join("link.o")).unwrap();
+            tree.shell(compilers, "$CC -c x.c -o link.o").mode(mode).run().ok();
+            let (link, file) = (tree.path.join("link.o"), tree.path.join("elsewhere"));
+            let is_link = fs::symlink_metadata(&link).unwrap().is_symlink();
+            let bytes = fs::read(&file).unwrap().len();
+            space.write(&format!("told/{mode:?}"), &format!("{is_link} {}", bytes > 0));
+        }
+        assert_eq!(fs::read(space.site("told/Plain")).unwrap(), fs::read(space.site("told/Observed")).unwrap());
+        // A device stays one.
+        as_plain(&tree, compilers, "$CC -c x.c -o /dev/null && test -c /dev/null");
+        as_plain(&tree, compilers, "$CC -E x.c -o /dev/stdout | wc -l");
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        // A pipe gets the bytes, each time.
+        let copies = [Mode::Plain, Mode::Observed, Mode::Observed].map(|mode| {
+            tree.shell(compilers, "mkfifo p; (cat p > copy) & $CC -S x.c -o p; wait; rm p").mode(mode).run().ok();
+            tree.read("copy")
+        });
+        assert!(copies[0].contains("main") && copies.iter().all(|c| *c == copies[0]));
+        // A file that may not be written, or has a second name, is replaced or written into, as the compiler does it.
+        for state in ["chmod 444 out/x.o", "ln out/x.o out/y.o"] {
+            let results = [Mode::Plain, Mode::Observed, Mode::Observed].map(|mode| {
+                let script = format!("rm -rf out; mkdir out; echo old > out/x.o; {state}; $CC -c x.c -o out/x.o");
+                tree.shell(compilers, &script).mode(mode).run().ok();
+                Snapshot::of(&tree.path.join("out"))
+            });
+            for ours in &results[1..] {
+                ours.same_bytes(&results[0]);
+                ours.same_modes(&results[0]);
+            }
+        }
+        as_plain(&tree, compilers, "mkdir out/x.o; $CC -c x.c -o out/x.o");
+    }
+}
+
+/// Guards: writing into a restored object does not reach the store.
+#[test]
+fn restored_objects_are_the_users() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    tree.shell(GNU, "$CC -c x.c -o x.o; cp x.o kept; $CC x.o -o x").run().ok();
+    let script = "rm -f x.o x; $CC -c x.c -o x.o; cmp x.o kept; $CC x.o -o x; ./x; strip x; echo more >> x.o; objcopy --strip-all x.o || true";
+    for _ in 0..2 {
+        tree.shell(GNU, script).run().ok();
+    }
+    let again = tree.shell(GNU, "rm -f x.o x; $CC -c x.c -o x.o; cmp x.o kept").run();
+    again.ok().all_hit();
+}
+
+#[test]
+fn standard_input_and_output() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", HELLO), ("y.c", "int y;\n"), ("h.h", "")]);
+    for compilers in compilers("standard_input_and_output") {
+        as_plain(&tree, compilers, "$CC -x c -c - -o out/x.o < x.c; cat y.c | $CC -x c -c - -o out/y.o");
+        as_plain(&tree, compilers, "$CC -S x.c -o -");
+        as_plain(&tree, compilers, "$CC -E x.c");
+        as_plain(&tree, compilers, "echo '#include \"h.h\"' | $CC -E -x c -");
+        as_plain(&tree, compilers, "$CC -dM -E -x c /dev/null");
+    }
+}
+
+#[test]
+fn queries() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    for compilers in compilers("queries") {
+        for query in
+            ["--version", "-v", "-dumpmachine", "-print-search-dirs", "-print-prog-name=ld", "-print-file-name=crt1.o"]
+        {
+            let run = || tree.shell(compilers, &format!("$CC {query}"));
+            let plain = run().plain().run();
+            run().run().same_as(&plain);
+            let again = run().run();
+            again
+                .same_as(&plain)
+                .check(again.events.iter().all(Event::is_hit), "a question is answered from the cache");
+        }
+    }
+}
+
+#[test]
+fn names_of_all_kinds() {
+    let space = Space::new();
+    let tree = space.tree("a dir with 'quotes' \"and\" ünïcode");
+    for name in [
+        "a b.c",
+        "q'uo\"te.c",
+        "süß.c",
+        "new\nline.c",
+        "dollar$.c",
+        "back\\slash.c",
+        "-dash.c",
+        "at@.c",
+        "semi;colon.c",
+    ] {
+        tree.write(name, "#include \"h h.h\"\nint f(void) { return V; }\n");
+        tree.write("h h.h", "#define V 1\n");
+        for compilers in compilers("names_of_all_kinds") {
+            let quoted = format!("./{}", name).replace('\'', "'\\''");
+            as_plain(&tree, compilers, &format!("$CC -Wall -MD -c '{quoted}' -o out/x.o"));
+            as_plain(
+                &tree,
+                compilers,
+                &format!("$CC -g -fdebug-prefix-map=\"$PWD\"=. -c \"$PWD\"/'{quoted}' -o 'out/{}.o'", &quoted[2..]),
+            );
+        }
+    }
+}
+
+#[test]
+fn long_command_lines() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    for compilers in compilers("long_command_lines") {
+        let many: String = (0..10_000).map(|i| format!(" -DNAME_{i}={i}")).collect();
+        tree.write("args", &many);
+        as_plain(&tree, compilers, "$CC $(cat args) -c x.c -o out/x.o");
+        as_plain(&tree, compilers, "$CC @args -c x.c -o out/x.o");
+    }
+}
+
+#[test]
+fn twenty_at_once() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    tree.shell(GNU, "$CC -O2 -c x.c -o plain.o").plain().run().ok();
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
+                  (mkdir -p d$i; $CC -O2 -c x.c -o d$i/x.o || echo failed) & done; wait; \
+                  for i in d*; do cmp plain.o $i/x.o; done";
+    let out = tree.shell(GNU, script).run();
+    out.ok().check(out.stdout.is_empty() && out.stderr.is_empty(), "all succeed, with the plain bytes");
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do $CC -O2 -c x.c -o same.o & done; wait; cmp plain.o same.o";
+    let out = tree.shell(GNU, script).run();
+    out.ok().check(out.stderr.is_empty(), "and into one place");
+}
+
+/// Guards: a directory of links named like compilers, first on PATH, needs no other set-up.
+#[test]
+fn links_named_like_compilers() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    let bin = tree.path.join("bin");
+    fs::create_dir(&bin).unwrap();
+    for name in ["gcc", "cc", "clang", "x86_64-linux-gnu-gcc"] {
+        symlink(kache(), bin.join(name)).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for name in ["gcc", "cc", "clang", "x86_64-linux-gnu-gcc"].into_iter().filter(|name| on_path(name)) {
+        let script = format!("{name} -c x.c -o x.o && {name} x.o -o x && ./x");
+        let run = || tree.shell(GNU, &script).env("PATH", &path).run();
+        run().ok();
+        run().all_hit();
+    }
+}
+
+/// Guards: the setting, and not `PATH`, says which compiler `cc` is.
+#[test]
+fn compiler_by_setting() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "#ifdef MARK\nint mark;\n#endif\n");
+    write_script(&tree.path.join("mycc"), "#!/bin/sh\nexec gcc -DMARK \"$@\"\n");
+    let run = || tree.shell(("cc", "c++"), "$CC -c x.c -o x.o; nm x.o").env("KACHE_CC", tree.path.join("mycc")).run();
+    for hit in [false, true] {
+        let out = run();
+        out.ok().check(out.stdout.contains("mark"), "the named one compiles");
+        out.check(out.count("hit") == usize::from(hit), "found the second time");
+    }
+}
+
+#[test]
+fn restored_files_have_the_time_of_the_restore() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    tree.shell(GNU, "$CC -c x.c -o x.o").run().ok();
+    tree.remove("x.o");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    tree.write("later", "");
+    tree.shell(GNU, "$CC -c x.c -o x.o").run().all_hit();
+    let time = |name: &str| {
+        let meta = fs::metadata(tree.path.join(name)).unwrap();
+        (meta.mtime(), meta.mtime_nsec())
+    };
+    assert!(time("x.o") > time("later"), "make goes by it");
+}
+
+/// Guards: an output directory that may not be written to fails as the compiler does.
+#[test]
+fn unwritable_output() {
+    let test = "unwritable_output";
+    if is_root() && Command::new("setpriv").arg("--version").output().is_err() {
+        return skip(test, "root may write everywhere, and there is no setpriv");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    tree.shell(GNU, "$CC -c x.c -o x.o").run().ok();
+    let locked = tree.path.join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+    for dir in [space.path(""), space.site(""), tree.path.clone(), space.cache(), space.path("tmp")] {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let drop: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let run = |mode: Mode| {
+        let run = tree.shell(GNU, "$CC -c x.c -o locked/x.o").mode(mode).env("LC_ALL", "C");
+        if is_root() { run.under(drop).run() } else { run.run() }
+    };
+    let (plain, ours) = (run(Mode::Plain), run(Mode::Observed));
+    plain.fails();
+    ours.check(ours.status.code() == plain.status.code(), "it ends as the compiler does");
+    ours.check(ours.stderr.contains("locked/x.o"), "and says where");
+}

@@ -1,0 +1,334 @@
+//! Whatever a C or C++ driver can be asked to make is found again, byte for byte.
+
+use std::fs;
+
+use crate::cc_fidelity::as_plain;
+use crate::common::*;
+
+const MAIN: &str = "int n(void);\nint main(void) { return n() - 1; }\n";
+const N: &str = "int n(void) { return 1; }\n";
+
+fn tree<'a>(space: &'a Space) -> Tree<'a> {
+    let tree = space.tree("w");
+    tree.files(&[("main.c", MAIN), ("n.c", N), ("s.s", ".globl s\ns:\n"), ("S.S", "#define T t\n.globl T\nT:\n")]);
+    tree
+}
+
+#[test]
+fn links() {
+    let space = Space::new();
+    let tree = tree(&space);
+    for compilers in compilers("links") {
+        as_plain(&tree, compilers, "$CC main.c n.c -o out/x && out/x");
+        as_plain(&tree, compilers, "$CC -c main.c n.c && $CC main.o n.o -o out/x && out/x; rm *.o");
+        as_plain(&tree, compilers, "cd out; $CC -c ../main.c ../n.c");
+        as_plain(
+            &tree,
+            compilers,
+            "$CC -shared -fPIC n.c -o out/libn.so; $CC main.c -Lout -ln -Wl,-rpath,$PWD/out -o out/x && out/x",
+        );
+        as_plain(&tree, compilers, "$CC -r -nostdlib main.c n.c -o out/both.o");
+        as_plain(&tree, compilers, "$CC main.c n.c -static -o out/x && out/x");
+        as_plain(
+            &tree,
+            compilers,
+            "$CC -c main.c -o out/m.o; $CC -c n.c -o out/n.o; $CC out/m.o out/n.o -Wl,-Map=out/x.map -o out/x",
+        );
+        as_plain(&tree, compilers, "cd out; $CC ../main.c ../n.c && ./a.out");
+        as_plain(&tree, compilers, "$CC -Wl,--build-id -g -fdebug-prefix-map=$PWD=. main.c n.c -o out/x && out/x");
+    }
+}
+
+#[test]
+fn assembler() {
+    let space = Space::new();
+    let tree = tree(&space);
+    for compilers in compilers("assembler") {
+        as_plain(&tree, compilers, "$CC -c s.s -o out/s.o; $CC -c S.S -o out/S.o; $CC -x assembler -c s.s -o out/x.o");
+        as_plain(&tree, compilers, "$CC -S n.c -o out/n.s; $CC -c out/n.s -o out/n.o");
+    }
+}
+
+#[test]
+fn preprocessing() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.write("i.c", "#include <stdio.h>\n#define A B\nA\n");
+    for compilers in compilers("preprocessing") {
+        as_plain(&tree, compilers, "$CC -E i.c -o out/i.i; $CC -E -P -dD i.c > out/j.i; $CC -E $PWD/i.c -o out/k.i");
+        as_plain(&tree, compilers, "$CC -E n.c -o out/n.i; $CC -c out/n.i -o out/n.o");
+        as_plain(&tree, compilers, "$CC -fsyntax-only n.c");
+    }
+}
+
+#[test]
+fn languages() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.files(&[("x.txt", N), ("x.cc", "#include <string>\nstd::string f() { return \"x\"; }\n")]);
+    for compilers in compilers("languages") {
+        as_plain(&tree, compilers, "$CC -x c -c x.txt -o out/x.o");
+        as_plain(&tree, compilers, "$CXX -c x.cc -o out/x.o; $CXX -std=c++20 -O2 -x c++ -c x.txt -o out/y.o");
+        as_plain(&tree, compilers, "$CXX x.cc n.c -shared -fPIC -o out/libx.so");
+    }
+}
+
+#[test]
+fn objective_c() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.write("x.m", "@interface A\n+ (int)one;\n@end\n@implementation A\n+ (int)one { return 1; }\n@end\n");
+    for compilers in compilers("objective_c") {
+        // gcc's is a package of its own.
+        if !tree.shell(compilers, "$CC -c x.m -o x.o").plain().run().status.success() {
+            continue;
+        }
+        as_plain(&tree, compilers, "$CC -c x.m -o out/x.o");
+    }
+}
+
+#[test]
+fn saved_temporaries() {
+    let space = Space::new();
+    let tree = tree(&space);
+    for compilers in compilers("saved_temporaries") {
+        as_plain(&tree, compilers, "$CC -save-temps=obj -c n.c -o out/n.o");
+        as_plain(&tree, compilers, "cd out; $CC -save-temps -c ../n.c");
+    }
+}
+
+#[test]
+fn split_debug_information() {
+    let space = Space::new();
+    let tree = tree(&space);
+    for compilers in compilers("split_debug_information") {
+        let script = "cd out; $CC -g -gsplit-dwarf -fdebug-prefix-map=${PWD%/out}=. -c ../n.c -o n.o; test -s n.dwo";
+        as_plain(&tree, compilers, script);
+    }
+}
+
+/// Guards: coverage notes stand beside the object of this place, and a run writes its counts there.
+#[test]
+fn coverage() {
+    let space = Space::new();
+    for compilers in compilers("coverage") {
+        for at in ["first", "second/place"] {
+            let tree = space.tree(at);
+            tree.files(&[(".git/HEAD", ""), ("main.c", MAIN), ("n.c", N)]);
+            let script =
+                "cd out; $CC --coverage -c ../n.c; $CC --coverage -c ../main.c; $CC --coverage main.o n.o -o x";
+            tree.remove("out");
+            fs::create_dir(tree.path.join("out")).unwrap();
+            for round in 0..2 {
+                tree.shell(compilers, &format!("{script}; rm -f *.gcda; ./x; test -s n.gcda && test -s n.gcno"))
+                    .run()
+                    .ok();
+                let elsewhere = files_with(&tree.path.join("out"), "/first/");
+                assert!(at == "first" || elsewhere.is_empty(), "{round}: {elsewhere:?} name the other checkout");
+            }
+        }
+    }
+}
+
+#[test]
+fn profiles() {
+    let space = Space::new();
+    let tree = tree(&space);
+    let script = "$CC -O2 -fprofile-generate=/nowhere -frandom-seed=1 -c n.c -o out/n.o";
+    as_plain(&tree, GNU, script);
+    let merged = "$CC -O2 -fprofile-instr-generate -c n.c -o out/n.o";
+    as_plain(&tree, LLVM, merged);
+}
+
+#[test]
+fn precompiled_headers() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.files(&[("h.h", "#define V 1\n"), ("x.c", "int f(void) { return V; }\n")]);
+    let clang = "$CC -x c-header h.h -o out/h.h.pch; $CC -include-pch out/h.h.pch -c x.c -o out/x.o";
+    as_plain(&tree, LLVM, clang);
+    // gcc's own bytes differ from run to run: only what is made with it is compared.
+    let run = |mode| {
+        tree.remove("h.h.gch");
+        tree.remove("x.o");
+        let out = tree.shell(GNU, "$CC -x c-header h.h && $CC -H -Winvalid-pch -include h.h -c x.c").mode(mode).run();
+        (out, fs::read(tree.path.join("x.o")).unwrap())
+    };
+    let (plain, object) = run(Mode::Plain);
+    for hits in [false, true] {
+        let (out, ours) = run(Mode::Observed);
+        out.same_as(&plain).check(out.actions().all(|e| e.is_hit() == hits), "found the second time");
+        assert!(ours == object);
+    }
+}
+
+#[test]
+fn modules() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.files(&[
+        ("m.cc", "export module m;\nexport int one() { return 1; }\n"),
+        ("use.cc", "import m;\nint main() { return one() - 1; }\n"),
+    ]);
+    let gnu = "cd out; export SOURCE_DATE_EPOCH=1000000000; $CXX -std=c++20 -fmodules-ts -c ../m.cc -o m.o; $CXX -std=c++20 -fmodules-ts -c ../use.cc -o use.o; \
+               $CXX m.o use.o -o x; ./x";
+    as_plain(&tree, GNU, gnu);
+    let llvm = "cd out; $CXX -std=c++20 -x c++-module --precompile ../m.cc -o m.pcm; $CXX -std=c++20 -c m.pcm -o m.o; \
+                $CXX -std=c++20 -fmodule-file=m.pcm -c ../use.cc -o use.o; $CXX m.o use.o -o x; ./x";
+    as_plain(&tree, LLVM, llvm);
+}
+
+#[test]
+fn link_time_optimization() {
+    let space = Space::new();
+    let tree = tree(&space);
+    let gnu = "for s in main n; do $CC -O2 -flto -frandom-seed=1 -c $s.c -o out/$s.o; done; $CC -O2 -flto out/*.o -o out/x; out/x";
+    as_plain(&tree, GNU, gnu);
+    as_plain(
+        &tree,
+        GNU,
+        "for s in main n; do $CC -O2 -flto -frandom-seed=1 -c $s.c -o out/$s.o; done; $CC -O2 -flto=2 out/*.o -o out/x; out/x",
+    );
+    if on_path("ld.lld") {
+        let llvm = "for s in main n; do $CC -O2 -flto=thin -c $s.c -o out/$s.o; done; $CC -O2 -flto=thin -fuse-ld=lld out/*.o -o out/x; out/x";
+        as_plain(&tree, LLVM, llvm);
+    } else {
+        skip("link_time_optimization", "no lld");
+    }
+}
+
+#[test]
+fn serialized_diagnostics() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.write("w.c", "int f(void) { int unused; return 1; }\n");
+    as_plain(&tree, LLVM, "$CC -Wall --serialize-diagnostics out/w.dia -c w.c -o out/w.o");
+    as_plain(&tree, GNU, "$CC -Wall -fdiagnostics-format=json -c w.c -o out/w.o");
+}
+
+/// Guards: cl style, where no flag may be added that the dialect does not know.
+#[test]
+fn cl_style() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.files(&[("h.h", "#define V 1\n"), ("x.c", "#include \"h.h\"\nint f(void) { int unused; return V; }\n")]);
+    let mut drivers = vec![(LLVM, "$CC --driver-mode=cl")];
+    // clang is clang-cl where it is called so.
+    let clang =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|d| d.join("clang")).find(|p| p.is_file());
+    let Some(clang) = clang else { return skip("cl_style", "no clang") };
+    std::os::unix::fs::symlink(fs::canonicalize(clang).unwrap(), tree.path.join("clang-cl")).unwrap();
+    drivers.push((("./clang-cl", "./clang-cl"), "$CC"));
+    for (compilers, driver) in drivers {
+        for line in [
+            "/c /Foout/x.obj x.c",
+            "/c /FIh.h /DW=1 /I. /Fo:out/x.obj -- x.c",
+            "/c /Z7 /W4 /showIncludes /Foout/x.obj x.c",
+            "/c /Foout/ x.c -Xclang -Wall",
+        ] {
+            as_plain(&tree, compilers, &format!("{driver} --target=x86_64-pc-windows-msvc /Brepro {line}"));
+        }
+        let header = tree.read("h.h");
+        tree.write("h.h", &header.replace("#define V ", "#define V 1"));
+        as_plain(&tree, compilers, &format!("{driver} --target=x86_64-pc-windows-msvc /Brepro /c /Foout/x.obj x.c"));
+    }
+}
+
+#[test]
+fn make_with_a_jobserver() {
+    let test = "make_with_a_jobserver";
+    if !on_path("make") {
+        return skip(test, "no make");
+    }
+    let space = Space::new();
+    let tree = tree(&space);
+    let makefile = "objects = a.o b.o c.o d.o main.o n.o\nout/x: $(objects)\n\t+$(CC) -O2 -flto=jobserver -frandom-seed=1 $^ -o $@\n\
+                    %.o: %.c\n\t$(CC) -O2 -flto -frandom-seed=1 -MMD -c $< -o $@\n-include *.d\nclean:\n\trm -f *.o *.d\n";
+    tree.write("Makefile", makefile);
+    for name in ["a", "b", "c", "d"] {
+        tree.write(&format!("{name}.c"), &format!("int {name}(void) {{ return 1; }}\n"));
+    }
+    as_plain(&tree, GNU, "make -s clean; make -s -j4 CC=\"$CC\"; out/x");
+}
+
+#[test]
+fn ninja_and_cmake() {
+    let test = "ninja_and_cmake";
+    if !(on_path("cmake") && on_path("ninja")) {
+        return skip(test, "no cmake or no ninja");
+    }
+    let space = Space::new();
+    for compilers in compilers(test) {
+        for (at, hits) in [("first", false), ("second/place", true)] {
+            let tree = tree(&space);
+            let tree = Tree { space: tree.space, path: space.site(at).join(compilers.0) };
+            tree.files(&[
+                (".git/HEAD", ""),
+                ("main.c", MAIN),
+                ("n.c", N),
+                ("CMakeLists.txt", "cmake_minimum_required(VERSION 3.13)\nproject(x C)\nadd_library(n n.c)\nadd_executable(x main.c)\ntarget_link_libraries(x n)\n"),
+            ]);
+            let script = "l=${CC% *}; c=${CC##* }; cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=$c \
+                          -DCMAKE_C_COMPILER_LAUNCHER=$l > /dev/null && ninja -C build > log && build/x";
+            let out = tree.shell(compilers, script).run();
+            out.ok().check(out.count("hit") == if hits { 2 } else { 0 }, "both objects in the second place");
+            let again = tree.shell(compilers, "ninja -C build").run();
+            again.ok().check(again.stdout.contains("no work to do"), "nothing is left to do");
+        }
+    }
+}
+
+/// Guards: a build script that compiles C with `CC="kache gcc"`, as the `cc` crate understands it.
+#[test]
+fn compilers_of_build_scripts() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("Cargo.toml", &manifest("app", "[workspace]\n")),
+        ("src/main.rs", "unsafe extern \"C\" { fn n() -> i32; }\nfn main() { println!(\"{}\", unsafe { n() }); }\n"),
+        ("n.c", N),
+        (
+            "build.rs",
+            r#"use std::{env, process::Command};
+            fn main() {
+                let out = env::var("OUT_DIR").unwrap();
+                let cc = env::var("CC").unwrap();
+                let mut words = cc.split(' ');
+                let mut gcc = Command::new(words.next().unwrap());
+                assert!(gcc.args(words).args(["-c", "n.c", "-o"]).arg(format!("{out}/n.o")).status().unwrap().success());
+                assert!(Command::new("ar").args(["rcsD"]).arg(format!("{out}/libn.a")).arg(format!("{out}/n.o")).status().unwrap().success());
+                println!("cargo::rustc-link-lib=static=n\ncargo::rustc-link-search=native={out}\ncargo::rerun-if-changed=n.c");
+            }"#,
+        ),
+    ]);
+    for hit in [false, true] {
+        tree.clean();
+        let out = tree.cargo("build").env("CC", format!("{} gcc", kache().display())).run();
+        out.ok();
+        if hit {
+            out.all_hit();
+        }
+        let ran = tree.execute("target/debug/app");
+        ran.ok().check(ran.stdout == "1\n", "the C part works");
+    }
+}
+
+/// Guards: the objects of a checkout that `KACHE_BASE_DIR` covers carry no place, so `__FILE__` does not bind them.
+#[test]
+fn base_directory() {
+    let space = Space::new();
+    for compilers in compilers("base_directory") {
+        let mut seen = Vec::new();
+        for (at, hits) in [("first", 0), ("second/place", 1)] {
+            let tree = space.tree(at);
+            tree.files(&[(".git/HEAD", ""), ("f.c", "const char *f(void) { return __FILE__; }\n")]);
+            let run = tree.shell(compilers, "$CC -g -c $PWD/f.c -o f.o").env("KACHE_BASE_DIR", space.site(""));
+            let out = run.run();
+            out.ok().check(out.count("hit") == hits, "the second is found");
+            let bytes = fs::read(tree.path.join("f.o")).unwrap();
+            assert!(memchr::memmem::find(&bytes, space.site("").as_os_str().as_encoded_bytes()).is_none(), "no place");
+            seen.push(bytes);
+        }
+        assert!(seen[0] == seen[1]);
+    }
+}

@@ -1,0 +1,534 @@
+//! Stale is impossible in C and C++: whatever a compile or a link depends on, a change of it gives what the plain compiler
+//! gives in the same place and state; and the way back is a hit.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::common::*;
+
+/// One thing that may change under a build.
+struct Case<'a> {
+    tree: &'a Tree<'a>,
+    script: &'a str,
+    env: Vec<(&'static str, String)>,
+    only: Option<Compilers>,
+}
+
+/// A case whose build is this script, which writes below `out/`.
+fn case<'a>(tree: &'a Tree<'a>, script: &'a str) -> Case<'a> {
+    Case { tree, script, env: Vec::new(), only: None }
+}
+
+impl Case<'_> {
+    fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
+    fn only(mut self, compilers: Compilers) -> Self {
+        self.only = Some(compilers);
+        self
+    }
+
+    fn build(&self, compilers: Compilers, env: &[(&'static str, String)], mode: Mode) -> (Outcome, Snapshot) {
+        self.tree.remove("out");
+        fs::create_dir(self.tree.path.join("out")).unwrap();
+        let mut run = self.tree.shell(compilers, &format!("set -e; {}", self.script)).mode(mode);
+        for (name, value) in env {
+            run = run.env(name, value);
+        }
+        let outcome = run.run();
+        (outcome, Snapshot::of(&self.tree.path.join("out")))
+    }
+
+    /// Build, again, change, build, compare with the plain compiler in the changed state; then back again.
+    #[track_caller]
+    fn changes(self, test: &str, change: impl Fn(&Tree<'_>, &mut Vec<(&'static str, String)>)) {
+        let space = self.tree.space;
+        for compilers in compilers(test).into_iter().filter(|c| self.only.is_none_or(|only| only == *c)) {
+            space.save("before");
+            let (first, files) = self.build(compilers, &self.env, Mode::Observed);
+            first.ok();
+            let (again, same) = self.build(compilers, &self.env, Mode::Observed);
+            again.all_hit().same_as(&first);
+            same.same_bytes(&files);
+
+            let mut env = self.env.clone();
+            change(self.tree, &mut env);
+            let (second, changed) = self.build(compilers, &env, Mode::Observed);
+            let (plain, expected) = self.build(compilers, &env, Mode::Plain);
+            second.same_as(&plain);
+            changed.same_bytes(&expected);
+            first.check(changed != files || !plain.status.success(), "the change of this test must be one that shows");
+
+            space.put_back("before");
+            let (back, restored) = self.build(compilers, &self.env, Mode::Observed);
+            back.all_hit().same_as(&first);
+            restored.same_bytes(&files);
+        }
+    }
+}
+
+/// Makes something without kache, whose objects are only inputs here.
+fn plain(tree: &Tree<'_>, script: &str) {
+    let done = Command::new("sh").arg("-ec").arg(script).current_dir(&tree.path).status().unwrap();
+    assert!(done.success(), "{script}");
+}
+
+const COMPILE: &str = "$CC -c x.c -o out/x.o";
+
+#[test]
+fn header() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "#include \"h.h\"\nint f(void) { return V; }\n"), ("h.h", "#define V 1\n")]);
+    case(&tree, COMPILE).changes("header", |t, _| t.write("h.h", "#define V 2\n"));
+}
+
+#[test]
+fn header_with_the_same_size_and_time() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "#include \"h.h\"\nint f(void) { return V; }\n"), ("h.h", "#define V 1\n")]);
+    case(&tree, COMPILE).changes("header_with_the_same_size_and_time", |t, _| {
+        let time = fs::metadata(t.path.join("h.h")).unwrap().modified().unwrap();
+        t.write("h.h", "#define V 2\n");
+        fs::File::options().write(true).open(t.path.join("h.h")).unwrap().set_modified(time).unwrap();
+    });
+}
+
+#[test]
+fn header_that_shadows_a_later_one() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.c", "#include <h.h>\nint f(void) { return V; }\n"),
+        ("later/h.h", "#define V 1\n"),
+        ("first/no", ""),
+    ]);
+    case(&tree, "$CC -I first -I later -c x.c -o out/x.o")
+        .changes("header_that_shadows_a_later_one", |t, _| t.write("first/h.h", "#define V 2\n"));
+}
+
+#[test]
+fn directory_of_headers_that_appears() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "#include <h.h>\nint f(void) { return V; }\n"), ("later/h.h", "#define V 1\n")]);
+    case(&tree, "$CC -I first -I later -c x.c -o out/x.o")
+        .changes("directory_of_headers_that_appears", |t, _| t.write("first/h.h", "#define V 2\n"));
+}
+
+#[test]
+fn header_that_goes_away() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let source = "#include <h.h>\nint f(void) { return V; }\n";
+    tree.files(&[("x.c", source), ("first/h.h", "#define V 1\n"), ("later/h.h", "#define V 2\n")]);
+    case(&tree, "$CC -I first -I later -c x.c -o out/x.o")
+        .changes("header_that_goes_away", |t, _| t.remove("first/h.h"));
+}
+
+#[test]
+fn has_include_flips() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "#if __has_include(\"opt.h\")\nint f(void) { return 1; }\n#endif\nint g;\n");
+    case(&tree, COMPILE).changes("has_include_flips", |t, _| t.write("opt.h", ""));
+}
+
+#[test]
+fn header_that_becomes_a_link() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.c", "#include \"h.h\"\nint f(void) { return V; }\n"),
+        ("h.h", "#define V 1\n"),
+        ("other.h", "#define V 2\n"),
+    ]);
+    case(&tree, COMPILE).changes("header_that_becomes_a_link", |t, _| {
+        t.remove("h.h");
+        symlink("other.h", t.path.join("h.h")).unwrap();
+    });
+}
+
+#[test]
+fn incbin() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "__asm__(\".data\\n.incbin \\\"data.bin\\\"\");\n"), ("data.bin", "one")]);
+    case(&tree, COMPILE).changes("incbin", |t, _| t.write("data.bin", "two"));
+}
+
+#[test]
+fn forced_includes() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int f(void) { return V + W; }\n"), ("v.h", "#define V 1\n"), ("w.h", "#define W 1\n")]);
+    let script = "$CC -include v.h -imacros w.h -c x.c -o out/x.o";
+    case(&tree, script).changes("forced_includes", |t, _| t.write("v.h", "#define V 2\n"));
+    case(&tree, script).changes("forced_includes", |t, _| t.write("w.h", "#define W 2\n"));
+}
+
+#[test]
+fn assembler_source_and_what_it_includes() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.S", "#include \"v.h\"\n.data\n.long V\n.include \"w.s\"\n"),
+        ("v.h", "#define V 1\n"),
+        ("w.s", ".long 1\n"),
+    ]);
+    let script = "$CC -c x.S -o out/x.o";
+    case(&tree, script).changes("assembler_source", |t, _| t.write("v.h", "#define V 2\n"));
+    case(&tree, script).changes("assembler_source", |t, _| t.write("w.s", ".long 2\n"));
+}
+
+#[test]
+fn search_path_in_a_variable() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.c", "#include <h.h>\nint f(void) { return V; }\n"),
+        ("one/h.h", "#define V 1\n"),
+        ("two/h.h", "#define V 2\n"),
+    ]);
+    for name in ["CPATH", "C_INCLUDE_PATH"] {
+        case(&tree, COMPILE).env(name, "one").changes("search_path_in_a_variable", |_, env| env[0].1 = "two".into());
+        case(&tree, COMPILE)
+            .env(name, "one")
+            .changes("search_path_in_a_variable", |t, _| t.write("one/h.h", "#define V 3\n"));
+    }
+}
+
+#[test]
+fn response_file() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int f(void) { return V; }\n"), ("args", "-DV=1 '-DW=a b' @more"), ("more", "-c\n")]);
+    let script = "$CC @args x.c -o out/x.o";
+    case(&tree, script).changes("response_file", |t, _| t.write("args", "-DV=2 @more"));
+    case(&tree, script).changes("response_file", |t, _| t.write("more", "-c -DU -O1 -DV=3"));
+}
+
+#[test]
+fn specs() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int f(void) { return V; }\n"), ("my.specs", "*cc1:\n+ -DV=1\n")]);
+    case(&tree, "$CC -specs=my.specs -c x.c -o out/x.o")
+        .only(GNU)
+        .changes("specs", |t, _| t.write("my.specs", "*cc1:\n+ -DV=2\n"));
+}
+
+#[test]
+fn configuration_file() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int f(void) { return V; }\n"), ("my.cfg", "-DV=1\n")]);
+    case(&tree, "$CC --config ./my.cfg -c x.c -o out/x.o")
+        .only(LLVM)
+        .changes("configuration_file", |t, _| t.write("my.cfg", "-DV=2\n"));
+}
+
+#[test]
+fn assembler_selected_by_a_directory() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int f(void) { return 1; }\n");
+    let wrapper = |more: &str| format!("#!/bin/sh\nexec /usr/bin/as {more} \"$@\"\n");
+    write_script(&tree.path.join("tools/as"), &wrapper(""));
+    let change = |t: &Tree<'_>, _: &mut Vec<_>| write_script(&t.path.join("tools/as"), &wrapper("--defsym new=1"));
+    case(&tree, "$CC -B tools/ -c x.c -o out/x.o").only(GNU).changes("assembler_selected_by_a_directory", change);
+    case(&tree, COMPILE).only(GNU).env("COMPILER_PATH", "tools").changes("assembler_selected_by_a_directory", change);
+}
+
+#[test]
+fn assembler_that_appears() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int f(void) { return 1; }\n"), ("tools/no", "")]);
+    case(&tree, "$CC -B tools/ -c x.c -o out/x.o").only(GNU).changes("assembler_that_appears", |t, _| {
+        write_script(&t.path.join("tools/as"), "#!/bin/sh\nexec /usr/bin/as --defsym new=1 \"$@\"\n");
+    });
+}
+
+#[test]
+fn driver_of_the_same_name_and_version() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "#ifdef V\nint v;\n#endif\nint f(void) { return 1; }\n");
+    let driver = |more: &str| format!("#!/bin/sh\nexec /usr/bin/gcc {more} \"$@\"\n");
+    write_script(&tree.path.join("bin/gcc"), &driver(""));
+    let path = format!("{}:{}", tree.path.join("bin").display(), std::env::var("PATH").unwrap());
+    case(&tree, COMPILE)
+        .only(GNU)
+        .env("PATH", path)
+        .changes("driver_of_the_same_name_and_version", |t, _| write_script(&t.path.join("bin/gcc"), &driver("-DV")));
+}
+
+#[test]
+fn driver_that_comes_first_on_the_path() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "#ifdef V\nint v;\n#endif\nint f(void) { return 1; }\n"), ("bin/no", "")]);
+    let path = format!("{}:{}", tree.path.join("bin").display(), std::env::var("PATH").unwrap());
+    case(&tree, COMPILE).only(GNU).env("PATH", path).changes("driver_that_comes_first_on_the_path", |t, _| {
+        write_script(&t.path.join("bin/gcc"), "#!/bin/sh\nexec /usr/bin/gcc -DV \"$@\"\n");
+    });
+}
+
+#[test]
+fn linker_script() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let section = |value: u32| format!("SECTIONS {{ .extra : {{ LONG({value}) }} }} INSERT AFTER .data;\n");
+    tree.files(&[("x.c", "int main(void) { return 0; }\n"), ("extra.ld", &section(1))]);
+    case(&tree, "$CC x.c -Wl,-T,extra.ld -o out/x").changes("linker_script", |t, _| t.write("extra.ld", &section(2)));
+}
+
+#[test]
+fn version_script() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int one, two;\n"), ("v.map", "{ global: one; local: *; };\n")]);
+    case(&tree, "$CC -shared -fPIC x.c -Wl,--version-script=v.map -o out/libx.so")
+        .changes("version_script", |t, _| t.write("v.map", "{ global: two; local: *; };\n"));
+}
+
+const CALLS: &str = "int n(void);\nint main(void) { return n(); }\n";
+
+#[test]
+fn static_archive() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", CALLS), ("n.c", "int n(void) { return V; }\n")]);
+    let archive =
+        |t: &Tree<'_>, v: u32| plain(t, &format!("gcc -DV={v} -c n.c -o n.o; rm -f libn.a; ar rcD libn.a n.o; rm n.o"));
+    archive(&tree, 1);
+    case(&tree, "$CC x.c -L. -ln -o out/x").changes("static_archive", |t, _| archive(t, 2));
+    case(&tree, "$CC -c x.c -o out/x.o; $CC out/x.o libn.a -o out/x").changes("static_archive", |t, _| archive(t, 2));
+}
+
+#[test]
+fn shared_library() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", CALLS), ("n.c", "int n(void) { return 1; }\n")]);
+    let library = |t: &Tree<'_>, name: &str| plain(t, &format!("gcc -shared -fPIC n.c -Wl,-soname,{name} -o libn.so"));
+    library(&tree, "libn.so.1");
+    case(&tree, "$CC x.c -L. -ln -o out/x").changes("shared_library", |t, _| library(t, "libn.so.2"));
+}
+
+#[test]
+fn library_found_first() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", CALLS), ("n.c", "int n(void) { return V; }\n"), ("first/no", ""), ("later/no", "")]);
+    let archive = |t: &Tree<'_>, dir: &str, v: u32| {
+        plain(t, &format!("gcc -DV={v} -c n.c -o n.o; rm -f {dir}/libn.a; ar rcD {dir}/libn.a n.o; rm n.o"));
+    };
+    archive(&tree, "later", 1);
+    case(&tree, "$CC x.c -L first -L later -ln -o out/x").changes("library_found_first", |t, _| archive(t, "first", 2));
+    case(&tree, "$CC x.c -ln -o out/x")
+        .env("LIBRARY_PATH", "first:later")
+        .changes("library_found_first", |t, _| archive(t, "first", 2));
+}
+
+#[test]
+fn start_up_object() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int main(void) { return 0; }\n"), ("extra.c", "int extra = 7;\n"), ("crt/no", "")]);
+    case(&tree, "$CC x.c -B crt/ -o out/x").changes("start_up_object", |t, _| {
+        plain(t, "gcc -c extra.c -o e.o; ld -r \"$(gcc -print-file-name=Scrt1.o)\" e.o -o crt/Scrt1.o; rm e.o");
+    });
+}
+
+#[test]
+fn precompiled_header() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int f(void) { return V; }\n"), ("h.h", "#define V 1\nstatic int h;\n")]);
+    // The header's own bytes differ from run to run.
+    let use_it = "rm -f h.h.gch; $CC -x c-header h.h -o h.h.gch; $CC -include h.h -c x.c -o out/x.o";
+    case(&tree, use_it).only(GNU).changes("precompiled_header", |t, _| t.write("h.h", "#define V 2\nstatic int h;\n"));
+    let use_it = "rm -f h.pch; $CC -x c-header h.h -o h.pch; $CC -include-pch h.pch -c x.c -o out/x.o";
+    // clang's holds its header's time, which a restored checkout keeps.
+    case(&tree, use_it)
+        .only(LLVM)
+        .changes("precompiled_header", |t, _| t.write("h.h", "#define V 22\nstatic int h;\n"));
+}
+
+#[test]
+fn object_of_a_link() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", CALLS), ("n.c", "int n(void) { return 1; }\n")]);
+    case(&tree, "$CC -c x.c -o out/x.o; $CC -c n.c -o out/n.o; $CC out/x.o out/n.o -o out/x")
+        .changes("object_of_a_link", |t, _| t.write("n.c", "int n(void) { return 2; }\n"));
+}
+
+#[test]
+fn link_time_optimization() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", CALLS), ("n.c", "int n(void) { return 1; }\n")]);
+    let change = |t: &Tree<'_>, _: &mut Vec<_>| t.write("n.c", "int n(void) { return 2; }\n");
+    case(&tree, "$CC -O2 -flto -frandom-seed=1 -c x.c -o out/x.o; $CC -O2 -flto -frandom-seed=1 -c n.c -o out/n.o; $CC -O2 -flto out/x.o out/n.o -o out/x")
+        .only(GNU)
+        .changes("link_time_optimization", change);
+    case(
+        &tree,
+        "$CC -O2 -flto=thin -c x.c -o out/x.o; $CC -O2 -flto=thin -c n.c -o out/n.o; \
+         $CC -O2 -flto=thin -fuse-ld=lld out/x.o out/n.o -o out/x",
+    )
+    .only(LLVM)
+    .changes("link_time_optimization", change);
+}
+
+#[test]
+fn profile() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let source = "int f(int a) { return a > 1 ? 7 * a : a / 3; }\nint main(int c, char **v) { (void)v; int s = 0; \
+                  for (int i = 0; i < 1000; i++) s += f(i * c); return s & 1; }\n";
+    tree.write("x.c", source);
+    let train = |t: &Tree<'_>, arguments: &str| {
+        plain(t, &format!("rm -f x.gcda; gcc -O2 -fprofile-generate x.c -o x; ./x {arguments} || true; rm x"));
+    };
+    train(&tree, "");
+    case(&tree, "$CC -O2 -fprofile-use -c x.c -o x.o; cp x.o out")
+        .only(GNU)
+        .changes("profile", |t, _| t.remove("x.gcda"));
+}
+
+#[test]
+fn cxx_templates() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.cc", "#include <vector>\n#include \"t.hpp\"\nint f() { std::vector<int> v{T<2>::v}; return v[0]; }\n"),
+        ("t.hpp", "template<int N> struct T { static constexpr int v = N; };\n"),
+    ]);
+    case(&tree, "$CXX -std=c++17 -g -c x.cc -o out/x.o -fdebug-prefix-map=$PWD=.").changes("cxx_templates", |t, _| {
+        t.write("t.hpp", "template<int N> struct T { static constexpr int v = N + 1; };\n");
+    });
+}
+
+/// `__FILE__` differs where equal files lie at two paths.
+#[test]
+fn equal_content_at_two_paths() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let text = "const char *f(void) { return __FILE__; }\n";
+    tree.files(&[("a/x.c", text), ("b/x.c", text)]);
+    for compilers in compilers("equal_content_at_two_paths") {
+        let all = "rm -rf out; mkdir out; for d in a b; do $CC -c $d/x.c -o out/$d.o; $CC -c $PWD/$d/x.c -o out/$d.abs.o; done; \
+                   cd a; $CC -c x.c -o ../out/c.o; cd ../b; $CC -c x.c -o ../out/d.o";
+        let out = tree.path.join("out");
+        tree.shell(compilers, all).plain().run().ok();
+        let plain = Snapshot::of(&out);
+        for _ in 0..2 {
+            tree.shell(compilers, all).run().ok();
+            Snapshot::of(&out).same_bytes(&plain);
+        }
+        tree.shell(compilers, all).run().all_hit();
+    }
+}
+
+const CLOCKS: &[(&str, &str)] = &[
+    ("x.c", "#include \"h.h\"\nconst char *f(void) { return STAMP; }\n"),
+    ("date/h.h", "#define STAMP __DATE__ \" \" __TIME__\n"),
+    ("file/h.h", "#define STAMP __TIMESTAMP__\n"),
+    ("none/h.h", "#define STAMP \"\"\n"),
+];
+
+/// Guards: a time in an object, put there by a macro of a header, is never restored, unless the build fixes it.
+#[test]
+fn times_in_objects() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(CLOCKS);
+    for compilers in compilers("times_in_objects") {
+        for (dir, reason) in [("date", "clock"), ("file", "clock"), ("none", "")] {
+            let out = tree.shell(compilers, &format!("$CC -I {dir} -c x.c -o x.o")).run();
+            out.ok().check(out.event("x.o").reason() == reason && out.event("x.o").stored() == reason.is_empty(), dir);
+        }
+    }
+}
+
+/// Guards: with the build's own epoch a unit is cached, by that epoch.
+#[test]
+fn source_date_epoch() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(CLOCKS);
+    for epoch in ["1000000000", "1000100000"] {
+        let run = || tree.shell(GNU, "$CC -I date -c x.c -o x.o").env("SOURCE_DATE_EPOCH", epoch);
+        run().plain().run().ok();
+        let plain = fs::read(tree.path.join("x.o")).unwrap();
+        for outcome in ["miss", "hit"] {
+            let out = run().run();
+            out.ok().check(out.outcome("x.o") == outcome, outcome);
+            assert!(fs::read(tree.path.join("x.o")).unwrap() == plain, "{epoch} {outcome}");
+        }
+    }
+    // The project's pin is the compiler's too.
+    let run = || tree.shell(GNU, "$CC -I date -c x.c -o x.o").env("KACHE_SOURCE_DATE_EPOCH", "pin");
+    run().run().ok();
+    assert!(memchr::memmem::find(&fs::read(tree.path.join("x.o")).unwrap(), b"Sep  9 2001").is_some());
+    run().run().all_hit();
+    tree.shell(GNU, "$CC -I date -c x.c -o y.o").env("SOURCE_DATE_EPOCH", "1000000000").plain().run().ok();
+    assert!(fs::read(tree.path.join("x.o")).unwrap() == fs::read(tree.path.join("y.o")).unwrap());
+}
+
+/// Guards: a directory that is swapped while the compiler runs does not give its files to the result of the other.
+#[test]
+fn directory_swapped_during_the_compile() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.c", "#include \"inc/h.h\"\nint f(void) { return V; }\n"),
+        ("inc/h.h", "#define V 1\n"),
+        ("new/h.h", "#define V 2\n"),
+    ]);
+    // What it waits for is below /proc, which is no input.
+    let waits = "#!/bin/sh\n/usr/bin/gcc \"$@\" || exit 1\nwhile [ -d /proc/$WAIT_FOR ]; do sleep 0.01; done\n";
+    write_script(&tree.path.join("bin/gcc"), waits);
+    let path = format!("{}:{}", tree.path.join("bin").display(), std::env::var("PATH").unwrap());
+    let mut gate = Command::new("sleep").arg("1000").spawn().unwrap();
+    let run = |gate: u32| tree.shell(GNU, COMPILE).env("PATH", &path).env("WAIT_FOR", gate.to_string());
+    fs::create_dir(tree.path.join("out")).unwrap();
+    let mut running = run(gate.id()).spawn();
+    let object = tree.path.join("out/x.o");
+    while running.is_running() && fs::metadata(&object).map_or(0, |m| m.len()) == 0 {
+        std::thread::yield_now();
+    }
+    fs::rename(tree.path.join("inc"), tree.path.join("old")).unwrap();
+    fs::rename(tree.path.join("new"), tree.path.join("inc")).unwrap();
+    gate.kill().unwrap();
+    gate.wait().unwrap();
+    let out = running.wait();
+    out.ok().check(out.event("x.o").reason() == "changed-input", "the result must not be stored");
+    let _ = run(1 << 22).run().ok();
+    let ours = fs::read(&object).unwrap();
+    run(1 << 22).plain().run().ok();
+    assert!(ours == fs::read(&object).unwrap(), "the new header counts");
+}
+
+/// Guards: `-march=native` carries the processor.
+#[test]
+fn native_processor() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int f(void) { return 1; }\n");
+    for compilers in compilers("native_processor") {
+        let out = tree.shell(compilers, "$CC -march=native -c x.c -o x.o").run();
+        let key = out.event("x.o").field("key").unwrap().as_str().unwrap().to_owned();
+        let shown = space.cli(&format!("show {key}")).run();
+        shown.ok().check(shown.stdout.contains("processor"), "the key has a field for it");
+        tree.shell(compilers, "$CC -march=native -c x.c -o x.o").run().all_hit();
+    }
+}
