@@ -13,6 +13,8 @@ enum Role<'a> {
     Compiler(&'a [OsString]),
     /// `kache --build-script REAL ARGV0 ARGS…`, from the launcher.
     BuildScript(&'a [OsString]),
+    /// `kache run [OPTIONS] -- COMMAND…`.
+    Run(kache_engine::Asked),
     /// `kache --version`: of this binary itself, so that a different `kache-cli` beside it shows.
     Version,
     /// Everything else is a command for `kache-cli`.
@@ -26,6 +28,10 @@ fn role(args: &[OsString]) -> Role<'_> {
     match args.get(1) {
         Some(first) if first == kache_engine::BUILD_SCRIPT_ROLE && args.len() > 2 => Role::BuildScript(&args[2..]),
         Some(first) if args.len() == 2 && (first == "--version" || first == "-V") => Role::Version,
+        Some(first) if first == kache_engine::RUN_ROLE => match kache_engine::Asked::parse(&args[2..]) {
+            Some(asked) => Role::Run(asked),
+            None => Role::Command(&args[1..]),
+        },
         Some(first)
             if kache_engine::is_tool(first)
                 || kache_engine::is_cc(first)
@@ -44,6 +50,7 @@ extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
     match role(&invocation.args) {
         Role::Compiler(args) => kache_engine::compile(&invocation, &settings(&invocation), args),
         Role::BuildScript(args) => kache_engine::build_script(&invocation, &settings(&invocation), args),
+        Role::Run(asked) => kache_engine::command(&invocation, &settings(&invocation), &asked),
         Role::Version => {
             println!("kache {}", env!("CARGO_PKG_VERSION"));
             0

@@ -13,6 +13,7 @@ mod filesystems;
 mod kinds;
 mod policy;
 mod portable;
+mod run;
 mod scripts;
 mod stale;
 

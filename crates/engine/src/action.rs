@@ -14,6 +14,8 @@ pub enum Kind {
     /// `rustc -vV` and the like: only streams, no outputs.
     Query,
     BuildScript,
+    /// `kache run -- COMMAND`.
+    Command,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
             Kind::Cc => "cc",
             Kind::Query => "query",
             Kind::BuildScript => "build-script",
+            Kind::Command => "command",
         }
     }
 }
@@ -33,8 +36,8 @@ impl Kind {
 pub enum Outputs {
     /// Files the run was seen to write, and these if it wrote them.
     Written(Vec<PathBuf>),
-    /// Files the run was seen to write, wherever they are.
-    Anywhere,
+    /// Files the run was seen to write below these places, and nowhere else.
+    Below(Vec<PathBuf>),
     /// Everything in a directory.
     Tree(PathBuf),
 }
@@ -66,6 +69,8 @@ pub struct Action {
     /// What only shapes messages; counts for entries that said something.
     pub messages: Vec<u8>,
     pub outputs: Outputs,
+    /// The user says that the clock, where it is read, does not reach the outputs.
+    pub allow_clock: bool,
     /// Scratch that is neither input nor output (`-C incremental`).
     pub scratch: Option<PathBuf>,
     /// The unit has a result in this target directory and compiles incrementally.

@@ -15,6 +15,7 @@ mod run;
 mod sources;
 mod world;
 
+pub use adapter::command::{Asked, ROLE as RUN_ROLE};
 pub use adapter::{cc::is_tool as is_cc, rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
 pub use invocation::Invocation;
 pub use reason::{Reason, Why};
@@ -70,6 +71,23 @@ pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) 
         Some(compiler) => adapter::cc::action(invocation, args, compiler, settings),
         None => adapter::rustc::action(invocation, args, settings),
     });
+    session.serve(described, plain)
+}
+
+/// Serves `kache run`. Does not return.
+pub fn command(invocation: &Invocation, settings: &Settings, asked: &Asked) -> ! {
+    let session = Session::new(invocation, settings);
+    let plain = Plain {
+        program: PathBuf::from(&asked.command[0]),
+        argv0: asked.command[0].clone(),
+        args: asked.command[1..].to_vec(),
+        compiles: false,
+    };
+    if invocation.var(kache_observe::ENV_TRACE).is_some() {
+        let real = adapter::cc::real_compiler(invocation, &plain.argv0, settings);
+        session.take_part(&plain, real.and_then(|program| program.search));
+    }
+    let described = session.allowed().and_then(|()| adapter::command::action(invocation, asked, settings));
     session.serve(described, plain)
 }
 

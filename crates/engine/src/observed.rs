@@ -149,6 +149,7 @@ pub fn read(
             Touch::Start if !traits.asks_by_name => {
                 reading.environment = reading.environment.max(env_use_of(exe, &mut env_uses));
             }
+            Touch::Clock if action.allow_clock => {}
             // A compiler puts times into words only for `__DATE__` and its siblings.
             Touch::Clock
                 if record.flags & flag::RENDERED != 0 && traits.asks_by_name && traits.clock_reads != programs::ANY =>
@@ -163,6 +164,7 @@ pub fn read(
             Touch::Where if action.kind == Kind::BuildScript => {
                 reading.asked_where |= programs::is_rust_binary(path(exe));
             }
+            Touch::Where if action.kind == Kind::Command => reading.asked_where |= !traits.asks_by_name,
             Touch::Where => reading.asked_where |= reading.in_build(&record.a),
             Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(&record.a) => {
                 macros.insert(record.a.clone());
@@ -458,13 +460,13 @@ impl Reading<'_> {
     fn files(&mut self, start: Stamp) -> Result<(), Why> {
         let outputs: HashSet<&Path> = match &self.action.outputs {
             Outputs::Written(expected) => expected.iter().map(PathBuf::as_path).collect(),
-            Outputs::Tree(_) | Outputs::Anywhere => HashSet::new(),
+            Outputs::Tree(_) | Outputs::Below(_) => HashSet::new(),
         };
         let out_tree = match &self.action.outputs {
             Outputs::Tree(dir) => Some(dir.as_path()),
-            Outputs::Written(_) | Outputs::Anywhere => None,
+            Outputs::Written(_) | Outputs::Below(_) => None,
         };
-        let anywhere = self.action.outputs == Outputs::Anywhere;
+        let below = matches!(self.action.outputs, Outputs::Below(_));
         let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
@@ -479,7 +481,7 @@ impl Reading<'_> {
             }
             if history.written {
                 // A tool may look whether its output is there, and replace it.
-                if history.found && (history.read || !anywhere) {
+                if history.found && (history.read || !below) {
                     return Err(Why::new(Reason::ChangedInput, place.display()));
                 }
                 continue;
@@ -568,11 +570,14 @@ impl Reading<'_> {
     /// What the run wrote and left behind. Writing outside of the place for outputs, or removing what was there, makes it
     /// uncacheable: a restore would undo what others did there since.
     fn written(&self) -> Result<Vec<PathBuf>, Why> {
-        let (home, names_outputs) = match &self.action.outputs {
-            Outputs::Anywhere => (Some(Path::new("/")), true),
-            Outputs::Tree(dir) => (Some(dir.as_path()), false),
-            Outputs::Written(expected) => (expected.first().and_then(|f| f.parent()), true),
+        let below = matches!(self.action.outputs, Outputs::Below(_));
+        let names_outputs = !matches!(self.action.outputs, Outputs::Tree(_));
+        let homes: Vec<&Path> = match &self.action.outputs {
+            Outputs::Below(places) => places.iter().map(PathBuf::as_path).collect(),
+            Outputs::Tree(dir) => vec![dir],
+            Outputs::Written(expected) => expected.first().and_then(|f| f.parent()).into_iter().collect(),
         };
+        let at_home = |place: &Path| homes.iter().any(|home| place.starts_with(home));
         let mut written = Vec::new();
         for (name, history) in &self.paths {
             let place = path(name);
@@ -580,21 +585,17 @@ impl Reading<'_> {
                 continue;
             }
             let there = kache_os::lstat(place).is_ok();
-            if home.is_some_and(|dir| place.starts_with(dir)) {
+            if at_home(place) {
                 if there && names_outputs {
                     written.push(place.to_path_buf());
-                } else if history.found && self.action.outputs == Outputs::Anywhere {
+                } else if history.found && below {
                     return Err(Why::new(Reason::WroteElsewhere, place.display()));
                 }
             } else if !self.own(name) && (there || history.found) {
                 return Err(Why::new(Reason::WroteElsewhere, place.display()));
             }
         }
-        let stays = |dir: &&Vec<u8>| {
-            !home.is_some_and(|home| path(dir).starts_with(home))
-                && !self.scratch(dir)
-                && kache_os::lstat(path(dir)).is_ok()
-        };
+        let stays = |dir: &&Vec<u8>| !at_home(path(dir)) && !self.scratch(dir) && kache_os::lstat(path(dir)).is_ok();
         if let Some(dir) = self.made.iter().find(stays) {
             return Err(Why::new(Reason::WroteElsewhere, path(dir).display()));
         }

@@ -62,6 +62,8 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("dash", whole(ANY), "as sh"),
     ("bash", whole(ANY), "as sh"),
     ("perl", whole(1), "imports the environment; notes its start time"),
+    ("python3", whole(1), "imports the environment; notes its start time"),
+    ("python3.*", whole(1), "as python3"),
 ];
 
 const fn by_name(clock_reads: u32) -> Traits {
@@ -82,7 +84,7 @@ pub fn traits_of(exe: &Path) -> Traits {
     Traits { asks_by_name: false, clock_reads: 0 }
 }
 
-/// `*x` in the table is `x` or `anything-x` (a target's prefix), `x-[0-9]*` a versioned name.
+/// `*x` in the table is `x` or `anything-x` (a target's prefix), `x-[0-9]*` a versioned name, `x.*` what starts so.
 fn matches_versioned(pattern: &str, name: &str) -> bool {
     let (stem, name) = match pattern.strip_suffix("-[0-9]*") {
         None => (pattern, name),
@@ -91,6 +93,9 @@ fn matches_versioned(pattern: &str, name: &str) -> bool {
             _ => return false,
         },
     };
+    if let Some(start) = stem.strip_suffix('*') {
+        return name.starts_with(start);
+    }
     match stem.strip_prefix('*') {
         Some(tool) => name == tool || name.strip_suffix(tool).is_some_and(|prefix| prefix.ends_with('-')),
         None => name == stem,

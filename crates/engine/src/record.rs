@@ -155,7 +155,7 @@ impl Session<'_> {
         let mut found = Vec::new();
         match &action.outputs {
             Outputs::Tree(dir) => self.tree(action, world, dir, leaked, &mut found)?,
-            Outputs::Anywhere => {
+            Outputs::Below(_) => {
                 for place in written {
                     // Through a link, into a pipe: a restore could not do the same.
                     if !kache_os::lstat(place).is_ok_and(|m| m.is_file() && m.links == 1) {
@@ -252,7 +252,10 @@ impl Session<'_> {
         let checkout = action.roots.of_checkout();
         let form = if let Some((_, form)) = action.texts.iter().find(|(text, _)| text == place) {
             Some(*form)
-        } else if action.kind == Kind::BuildScript && is_text(&data) && !checkout.leaks(&data).is_empty() {
+        } else if matches!(action.kind, Kind::BuildScript | Kind::Command)
+            && is_text(&data)
+            && !checkout.leaks(&data).is_empty()
+        {
             Some(Form::Plain)
         } else {
             None

@@ -107,7 +107,7 @@ impl Session<'_> {
                 },
             ));
         }
-        if action.outputs == Outputs::Anywhere && !ready.iter().all(|(place, _)| is_plain(place)) {
+        if matches!(action.outputs, Outputs::Below(_)) && !ready.iter().all(|(place, _)| is_plain(place)) {
             return None;
         }
         if let Outputs::Tree(dir) = &action.outputs {

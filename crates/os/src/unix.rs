@@ -423,6 +423,11 @@ pub fn keep_stdin() -> io::Result<File> {
     Ok(kept)
 }
 
+/// Puts an empty standard input in the place of this process' own.
+pub fn empty_stdin() -> io::Result<()> {
+    Ok(rustix::stdio::dup2_stdin(File::open("/dev/null")?)?)
+}
+
 /// Back to the beginning; a descriptor duplicated from this one moves along.
 pub fn rewind(mut file: &File) -> io::Result<()> {
     io::Seek::rewind(&mut file)

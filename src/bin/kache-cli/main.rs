@@ -14,6 +14,8 @@ mod format;
 mod gc;
 mod history;
 mod purge;
+mod run;
+mod shims;
 mod show;
 mod stats;
 mod trial;
@@ -57,6 +59,8 @@ enum Command {
     Gc(gc::Args),
     Purge(purge::Args),
     Config(config::Args),
+    Run(run::Args),
+    Shims(shims::Args),
     Completions(completions::Args),
 }
 
@@ -99,7 +103,7 @@ impl Context {
     }
 }
 
-fn run(command: Command, context: &Context, view: &mut View) -> Result<Done, Fail> {
+fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done, Fail> {
     match command {
         Command::Try(args) => trial::run(args, context, view),
         Command::Stats(args) => stats::run(args, context, view),
@@ -109,6 +113,8 @@ fn run(command: Command, context: &Context, view: &mut View) -> Result<Done, Fai
         Command::Gc(args) => gc::run(args, context, view),
         Command::Purge(args) => purge::run(args, context, view),
         Command::Config(args) => config::run(args, context, view),
+        Command::Run(args) => run::run(args),
+        Command::Shims(args) => shims::run(args, context, view),
         Command::Completions(args) => completions::run(args, view),
     }
 }
@@ -116,7 +122,7 @@ fn run(command: Command, context: &Context, view: &mut View) -> Result<Done, Fai
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut view = View::of_process();
-    let done = run(cli.command, &Context::here(), &mut view).and_then(|done| {
+    let done = execute(cli.command, &Context::here(), &mut view).and_then(|done| {
         view.out.flush()?;
         Ok(done)
     });

@@ -311,12 +311,13 @@ fn project(dir: &Path, markers: &[&str], outer: &[&Path]) -> PathBuf {
     marked.last().unwrap_or(dir).to_path_buf()
 }
 
-fn roots(invocation: &Invocation, settings: &Settings, p: &Parsed) -> Roots {
+/// The roots of what works on this source (or in the working directory).
+pub fn roots(invocation: &Invocation, settings: &Settings, source: Option<&Path>) -> Roots {
     let mut roots = Roots::default();
     let home = invocation.path_var("HOME").unwrap_or(Path::new("/"));
     let temp = invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
     let outer = [home, temp, Path::new("/usr"), Path::new("/tmp")];
-    let source = p.sources.iter().find(|s| s.as_os_str() != "-").map(|s| invocation.cwd.join(s));
+    let source = source.map(|s| invocation.cwd.join(s));
     let dir = source.as_deref().and_then(Path::parent).filter(|d| !d.starts_with("/usr"));
     // A source below the working directory, or beside it (`../src/x.c`), belongs to the project that the directory is in.
     let cwd = project(&invocation.cwd, MARKERS, &outer);
@@ -359,7 +360,8 @@ pub fn action(
     if !settings.observe {
         return Err(if p.stops { Why::new(Reason::UnknownFlag, tool) } else { Reason::Link.into() });
     }
-    let roots = roots(invocation, settings, &p);
+    let source = p.sources.iter().find(|s| s.as_os_str() != "-");
+    let roots = roots(invocation, settings, source.map(PathBuf::as_path));
     let mut fields = vec![
         ("tool", roots.encode_path(bytes(&program))),
         ("called", tool.clone().into_bytes()),
@@ -418,7 +420,8 @@ pub fn action(
         roots,
         fields,
         messages,
-        outputs: Outputs::Anywhere,
+        outputs: Outputs::Below(vec!["/".into()]),
+        allow_clock: false,
         scratch: None,
         editing: false,
         source: p.sources.first().filter(|_| !p.stdin).map(|s| at(s)),
@@ -462,8 +465,8 @@ fn depfiles(p: &Parsed) -> Vec<(PathBuf, Form)> {
     files
 }
 
-/// Standard input as the source: its digest. It is kept for the compiler, whole, whatever comes of it.
-fn stdin() -> Result<Digest, Why> {
+/// Standard input as an input: its digest. It is kept for the tool, whole, whatever comes of it.
+pub fn stdin() -> Result<Digest, Why> {
     const LIMIT: u64 = 64 << 20;
     if kache_os::is_terminal_input() {
         return Err(Reason::Stdin.into());

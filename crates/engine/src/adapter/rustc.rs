@@ -434,6 +434,7 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         fields,
         messages,
         outputs: Outputs::Written(expected),
+        allow_clock: false,
         scratch: p.incremental,
         editing,
         source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),

@@ -118,6 +118,7 @@ pub fn action(
         fields,
         messages: Vec::new(),
         outputs: Outputs::Tree(out_dir),
+        allow_clock: false,
         scratch: None,
         editing: false,
         bound_to: Vec::new(),

@@ -1,0 +1,199 @@
+//! `kache run`: any deterministic command is an action; whatever is not, runs as it would without kache and is not stored.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::common::*;
+
+const GENERATOR: &str = "#!/bin/sh\nset -e\necho generating >&2\nmkdir -p gen\n\
+    { echo \"/* made from in.txt */\"; cat in.txt; [ -e opt.txt ] && cat opt.txt; echo \"$FLAVOUR\"; } > gen/out.h || true\n\
+    cp /bin/true gen/tool\necho done\n";
+
+fn generator<'a>(space: &'a Space, at: &str) -> Tree<'a> {
+    let tree = space.tree(at);
+    tree.files(&[(".git/HEAD", ""), ("in.txt", "one\n")]);
+    write_script(&tree.path.join("generate"), GENERATOR);
+    tree
+}
+
+fn run<'a>(tree: &Tree<'a>, line: &str) -> Run<'a> {
+    tree.shell(GNU, &format!("{} run {line}", kache().display()))
+}
+
+/// The command by itself, then under kache: the same streams, end and files.
+#[track_caller]
+fn as_plain(tree: &Tree<'_>, command: &str, outcome: &str) -> (String, String) {
+    tree.remove("gen");
+    let plain = tree.shell(GNU, command).plain().run();
+    let expected = Snapshot::of(&tree.path.join("gen"));
+    tree.remove("gen");
+    let ours = run(tree, &format!("-- {command}")).run();
+    ours.same_as(&plain);
+    let files = Snapshot::of(&tree.path.join("gen"));
+    files.same_bytes(&expected);
+    files.same_modes(&expected);
+    ours.check(ours.actions().count() == 1 && ours.actions().all(|e| e.outcome() == outcome), outcome);
+    (ours.stdout, ours.stderr)
+}
+
+#[test]
+fn outputs_and_streams_are_restored() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    as_plain(&tree, "./generate", "miss");
+    let said = as_plain(&tree, "./generate", "hit");
+    assert_eq!(said, ("done\n".into(), "generating\n".into()));
+    let mode = fs::metadata(tree.path.join("gen/tool")).unwrap().permissions().mode();
+    assert!(mode & 0o111 != 0, "a program stays one");
+    // The files that are there already are replaced.
+    run(&tree, "-- ./generate").run().all_hit();
+}
+
+#[test]
+fn whatever_it_reads_is_an_input() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    as_plain(&tree, "./generate", "miss");
+    tree.write("in.txt", "two\n");
+    as_plain(&tree, "./generate", "miss");
+    tree.write("opt.txt", "new\n");
+    as_plain(&tree, "./generate", "miss");
+    as_plain(&tree, "env FLAVOUR=sweet ./generate", "miss");
+    write_script(&tree.path.join("generate"), &GENERATOR.replace("made from", "built from"));
+    as_plain(&tree, "./generate", "miss");
+    tree.remove("opt.txt");
+    tree.write("in.txt", "one\n");
+    write_script(&tree.path.join("generate"), GENERATOR);
+    as_plain(&tree, "./generate", "hit");
+}
+
+#[test]
+fn program_that_comes_first_on_the_path() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let path = format!("{0}/first:{0}/later:{1}", tree.path.display(), std::env::var("PATH").unwrap());
+    let tool = |dir: &str, word: &str| {
+        write_script(&tree.path.join(dir).join("tool"), &format!("#!/bin/sh\necho {word} > out.txt\n"));
+    };
+    tool("later", "later");
+    fs::create_dir(tree.path.join("first")).unwrap();
+    let line = || run(&tree, "-- tool").env("PATH", &path).run();
+    line().ok();
+    line().all_hit();
+    assert_eq!(tree.read("out.txt"), "later\n");
+    tool("first", "first");
+    line().ok();
+    assert_eq!(tree.read("out.txt"), "first\n");
+}
+
+#[test]
+fn second_checkout() {
+    let space = Space::new();
+    let first = generator(&space, "first");
+    as_plain(&first, "./generate", "miss");
+    let second = generator(&space, "a/longer/second");
+    as_plain(&second, "./generate", "hit");
+}
+
+#[test]
+fn what_is_not_deterministic_is_not_stored() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let python = on_path("python3");
+    if !python {
+        skip("what_is_not_deterministic_is_not_stored", "no python3");
+    }
+    let cases = [
+        ("date +%s > gen.txt", "clock"),
+        ("python3 -c 'import time; open(\"gen.txt\", \"w\").write(str(time.time()))'", "clock"),
+        ("python3 -c 'import socket; socket.socket().connect_ex((\"127.0.0.1\", 9))'", "network"),
+        ("echo more >> in.txt", "changed-input"),
+        ("rm in.txt", "wrote-elsewhere"),
+        ("echo x > ../outside.txt", "wrote-elsewhere"),
+        ("exit 3", "tool-failed"),
+        ("kill -9 $$", "tool-failed"),
+    ];
+    for (command, reason) in cases.into_iter().filter(|(command, _)| python || !command.starts_with("python3")) {
+        for _ in 0..2 {
+            tree.write("in.txt", "one\n");
+            let plain = tree.shell(GNU, &format!("sh -c '{}'", command.replace('\'', "'\\''"))).plain().run();
+            tree.write("in.txt", "one\n");
+            let ours = run(&tree, &format!("-- sh -c '{}'", command.replace('\'', "'\\''"))).run();
+            ours.check(ours.status.code() == plain.status.code(), "it ends as without kache");
+            let event = ours.actions().next().expect("an event");
+            ours.check(event.reason() == reason && !event.stored(), &format!("{command}: {reason}"));
+        }
+    }
+    // The user knows better.
+    let line = "--allow-clock -- sh -c 'date +%s > /dev/null; echo x > x.txt'";
+    run(&tree, line).run().ok();
+    run(&tree, line).run().all_hit();
+}
+
+#[test]
+fn named_outputs() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let line = "--out gen -- ./generate";
+    run(&tree, line).run().ok();
+    tree.remove("gen");
+    run(&tree, line).run().all_hit();
+    let elsewhere = run(&tree, "--out other -- ./generate").run();
+    elsewhere.ok().check(elsewhere.event("generate").reason() == "wrote-elsewhere", "only there");
+}
+
+#[test]
+fn standard_input() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let line = |text: &str| {
+        let program = kache().display();
+        tree.shell(GNU, &format!("printf '{text}' | {program} run --stdin -- tr a-z A-Z"))
+    };
+    for (text, outcome) in [("one", "miss"), ("one", "hit"), ("two", "miss"), ("one", "hit")] {
+        let out = line(text).run();
+        out.ok().check(out.stdout == text.to_uppercase(), "it reads it");
+        out.check(out.outcome("tr") == outcome, outcome);
+    }
+    // Not asked for, it is empty: what is not an input must not be read.
+    let out = tree.shell(GNU, &format!("echo some | {} run -- cat", kache().display())).run();
+    out.ok().check(out.stdout.is_empty(), "nothing is read");
+}
+
+#[test]
+fn mistakes() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    for line in ["", "sh", "--nothing -- sh", "--"] {
+        let out = run(&tree, line).run();
+        out.check(out.status.code() == Some(2) && out.stderr.contains("Usage"), line);
+    }
+    let help = run(&tree, "--help").run();
+    help.ok().check(help.stdout.contains("Examples"), "help has examples");
+    let none = run(&tree, "-- no-such-program").run();
+    none.check(none.status.code() == Some(127) && none.stderr.contains("no-such-program"), "as a shell says it");
+}
+
+/// Guards: `kache shims` links every compiler there is, is repeatable, and touches nothing foreign.
+#[test]
+fn shims() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int main(void) { return 0; }\n");
+    let line = format!("{} shims bin", kache().display());
+    tree.shell(GNU, &line).run().ok();
+    assert!(tree.path.join("bin/gcc").is_symlink());
+    tree.shell(GNU, &line).run().ok();
+    let path = format!("{}:{}", tree.path.join("bin").display(), std::env::var("PATH").unwrap());
+    for hits in [0, 1] {
+        let out = tree.shell(GNU, "gcc -c x.c -o x.o").env("PATH", &path).run();
+        out.ok().check(out.count("hit") == hits, "through the link");
+    }
+    // With the directory on PATH, the real ones are still found.
+    tree.shell(GNU, &line).env("PATH", &path).run().ok();
+    assert!(tree.path.join("bin/gcc").is_symlink());
+    tree.write("other/gcc", "mine");
+    let refused = tree.shell(GNU, &format!("{} shims other", kache().display())).run();
+    refused.fails().check(refused.stderr.contains("other/gcc"), "it is named");
+    assert_eq!(tree.read("other/gcc"), "mine");
+}
