@@ -2,6 +2,7 @@
 //!
 //! Ratios within one run are what counts; seconds of different runs do not compare.
 
+mod cc;
 mod disk;
 mod edit;
 mod hit;
@@ -15,11 +16,13 @@ use std::path::PathBuf;
 use crate::system::Done;
 
 const HELP: &str = "\
-cargo xtask bench [hit|edit] [OPTIONS]
+cargo xtask bench [hit|edit|cc] [OPTIONS]
 
   (nothing)   cold, same tree, first and later build in a second checkout, next build in both
   hit         one library hit as a whole process, and the start-up before a passthrough
   edit        the edit loop: a function appended, built, again and again
+  cc          a C or C++ tree: --subject is its directory (built with CMake, configure, make or cargo), or a published
+              crate that compiles C, with features (libsqlite3-sys/bundled); --cmd is what else the build gets
 
   --subject NAME|DIR   a published crate (ripgrep, bat, fd-find, …: its own source) or a Cargo project; default ripgrep
   --runs N             alternating runs, of which the median counts; default 5 (edit: 7 edits; hit: 50 hits)
@@ -31,6 +34,7 @@ cargo xtask bench [hit|edit] [OPTIONS]
   --root DIR           where to work; default a directory in the temporary directory
   --file FILE          edit: the file that is edited; default the root of the largest workspace crate
   --restored           edit: in a second checkout that was restored, instead of the one that was built cold
+  --compiler gcc|clang cc: only this one
   --json               one JSON object on standard output instead of tables
 ";
 
@@ -45,6 +49,7 @@ pub struct Options {
     pub file: Option<String>,
     pub restored: bool,
     pub json: bool,
+    pub compiler: Option<String>,
 }
 
 pub fn run(args: &[String]) -> Done {
@@ -59,6 +64,7 @@ pub fn run(args: &[String]) -> Done {
         file: None,
         restored: false,
         json: false,
+        compiler: None,
     };
     let mut what = project::run as fn(&Options) -> Done;
     let mut args = args.iter();
@@ -67,6 +73,8 @@ pub fn run(args: &[String]) -> Done {
         match arg.as_str() {
             "hit" => what = hit::run,
             "edit" => what = edit::run,
+            "cc" => what = cc::run,
+            "--compiler" => options.compiler = Some(value()?),
             "--subject" => options.subject = value()?,
             "--runs" => options.runs = Some(value()?.parse().map_err(|_| "--runs needs a number")?),
             "--tools" => options.tools = Some(value()?),

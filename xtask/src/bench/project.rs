@@ -99,7 +99,7 @@ impl Bench<'_> {
 }
 
 /// The event log of this project; nothing for other tools.
-fn events(cache: &Path) -> Vec<Value> {
+pub fn events(cache: &Path) -> Vec<Value> {
     let mut files = trees::files(&cache.join("v1/events"));
     files.sort();
     let texts = files.iter().filter_map(|p| fs::read_to_string(p).ok()).collect::<String>();

@@ -19,9 +19,14 @@ pub fn fetch(subject: &str, root: &Path) -> Done<Subject> {
     } else {
         published(subject, root)?
     };
-    told(Command::new(cargo()).args(["fetch", "--locked", "--quiet"]).current_dir(&dir))?;
+    fetch_dependencies(&dir, true)?;
     let name = dir.file_name().map_or_else(|| subject.to_owned(), |n| n.to_string_lossy().into_owned());
     Ok(Subject { name, dir })
+}
+
+pub fn fetch_dependencies(dir: &Path, locked: bool) -> Done {
+    let locked: &[&str] = if locked { &["--locked"] } else { &[] };
+    told(Command::new(cargo()).args(["fetch", "--quiet"]).args(locked).current_dir(dir))
 }
 
 /// Unpacks the crate from cargo's registry cache, where `cargo info` puts it.
