@@ -99,7 +99,8 @@ impl Bench<'_> {
         command.args(["-c", line]).current_dir(self.tree(second)).stdin(Stdio::null()).stdout(file).stderr(copy);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if ["KACHE", "CCACHE", "CC", "CXX", "CFLAGS", "RUSTC", "MAKE"].iter().any(|p| text.starts_with(p)) {
+            let ours = ["CARGO", "KACHE", "CCACHE", "CC", "CXX", "CFLAGS", "RUSTC", "MAKE"];
+            if ours.iter().any(|p| text.starts_with(p)) && text != "CARGO_HOME" {
                 command.env_remove(&name);
             }
         }
