@@ -4,7 +4,7 @@
 //! Only what shapes places and messages is read here: sources and outputs, whether there is debug information, and what
 //! is asked of the processor. Response files are read for that too; the compiler reads them again, observed.
 
-use super::{machine_roots, matches, prefix_maps};
+use super::{add_build, build_root, cargo_home, machine_roots, matches, prefix_maps};
 use crate::action::{Action, Kind, Outputs};
 use crate::invocation::Invocation;
 use crate::reason::{Reason, Why};
@@ -326,12 +326,17 @@ pub fn roots(invocation: &Invocation, settings: &Settings, source: Option<&Path>
         Some(dir) if !dir.starts_with(&cwd) => project(&dir, MARKERS, &outer),
         _ => cwd,
     };
-    if !invocation.cwd.starts_with(&workspace) {
+    if let Some(build) = invocation.path_var("OUT_DIR").and_then(build_root) {
+        // A build script's compile: cargo's target directory is where it writes.
+        add_build(&mut roots, &build);
+    } else if !invocation.cwd.starts_with(&workspace) {
         roots.add(Root::Build, bytes(&project(&invocation.cwd, BUILD_MARKERS, &outer)));
     }
     machine_roots(&mut roots, invocation, settings);
     let mut all = Roots::default();
-    if !outer.contains(&workspace.as_path()) {
+    // Sources of a registry lie in one place, whatever the checkout.
+    let fetched = cargo_home(invocation).is_some_and(|home| workspace.starts_with(home));
+    if !fetched && !outer.contains(&workspace.as_path()) {
         all.add(Root::Workspace, bytes(&workspace));
     }
     for (root, place) in roots.iter() {
