@@ -2,6 +2,7 @@
 
 mod common;
 
+mod cc_declared;
 mod cc_fidelity;
 mod cc_kinds;
 mod cc_stale;

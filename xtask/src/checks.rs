@@ -21,6 +21,7 @@ pub fn test(args: &[String]) -> Done {
 
 pub fn ci() -> Done {
     packages_of_lock()?;
+    crate::docs::run(true)?;
     run(cargo(), &["fmt", "--all", "--", "--check"])?;
     run(cargo(), &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     let flags = std::env::var("RUSTDOCFLAGS").unwrap_or_default() + " -D warnings";

@@ -1,9 +1,11 @@
-//! Chores of the project: `cargo xtask test`, `ci`, `bench`, `try`.
+//! Chores of the project: `cargo xtask test`, `ci`, `bench`, `try`, `docs`.
 //!
-//! Knows nothing about how kache works; it starts cargo, kache and their peers, and reads what they print and log.
+//! Knows nothing about how kache works, but for the tables that documents are made from; it starts cargo, kache and their
+//! peers, and reads what they print and log.
 
 mod bench;
 mod checks;
+mod docs;
 mod system;
 
 use std::process::ExitCode;
@@ -17,6 +19,8 @@ cargo xtask COMMAND
   bench            kache beside no cache, the floor and installed peers; `cargo xtask bench --help`
   bench hit        CPU time of one hit, and the start-up before a passthrough
   bench edit       the edit loop: plain cargo beside kache
+  bench cc         a C or C++ tree beside no cache and ccache
+  docs             writes the documents that are made from tables of the code; `ci` fails when they differ
 ";
 
 fn main() -> ExitCode {
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
         Some("test") => checks::test(rest),
         Some("ci") => checks::ci(),
         Some("try") => checks::try_project(rest),
+        Some("docs") => docs::run(false),
         Some("bench") => bench::run(rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");

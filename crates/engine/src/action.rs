@@ -84,12 +84,16 @@ pub struct Action {
     pub search_dirs: Vec<PathBuf>,
     /// Streams carry JSON (rustc's `--error-format=json`).
     pub json: bool,
-    /// The `.d` file rustc writes, for declared inputs and `env!`.
+    /// The `.d` file the compiler writes, for declared inputs and `env!`.
     pub dep_info: Option<PathBuf>,
+    /// A file made for kache alone, to be removed after the run.
+    pub scratch_file: Option<PathBuf>,
     /// Outputs whose text names places, and how they are written there: stored with placeholders.
     pub texts: Vec<(PathBuf, Form)>,
     /// Files made for this action just before it, most likely: what runs waits until their times are settled.
     pub settles: Vec<PathBuf>,
+    /// Arguments by which a C compiler tells where it looks for headers, for declared inputs.
+    pub probe: Vec<OsString>,
     /// `--extern` files, for declared inputs.
     pub externs: Vec<PathBuf>,
     /// `-L` directories of other libraries, for declared inputs.

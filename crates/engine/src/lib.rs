@@ -5,6 +5,7 @@
 mod action;
 mod adapter;
 mod declared;
+mod declared_cc;
 mod invocation;
 mod observed;
 mod programs;
@@ -15,6 +16,9 @@ mod run;
 mod sources;
 mod world;
 
+pub use adapter::cc_flags::{
+    FLAGS as CC_FLAGS, KEY_VARIABLES as CC_VARIABLES, REFUSED_VARIABLES as CC_REFUSED_VARIABLES, Treatment,
+};
 pub use adapter::command::{Asked, ROLE as RUN_ROLE};
 pub use adapter::{cc::is_tool as is_cc, rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
 pub use invocation::Invocation;
@@ -196,7 +200,7 @@ impl<'a> Session<'a> {
         }
         action.fields.push(("salt", self.settings.key_salt.clone().into_bytes()));
         action.fields.push(("inputs", if self.settings.observe { b"observed".to_vec() } else { b"declared".to_vec() }));
-        if !self.settings.observe {
+        if !self.settings.observe && action.kind != Kind::Cc {
             action
                 .fields
                 .push(("toolchain", declared::toolchain_identity(&action.program, &|file| self.digest_of(file))));

@@ -5,7 +5,7 @@ use crate::reason::{Reason, Why};
 use crate::run::{Ran, STREAM_LIMIT, said_something};
 use crate::sources::Variables;
 use crate::world::World;
-use crate::{Session, declared, observed};
+use crate::{Session, declared, declared_cc, observed};
 use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State};
 use kache_os::{FileKind, bytes};
 use kache_store::{Data, Entry, Inputs, Output, OutputKind, Remembered, SEAL};
@@ -46,6 +46,9 @@ impl Session<'_> {
                 (seen.path_set, seen.written, seen.macro_free)
             }
             None if self.settings.observe => return Err(Why::new(Reason::Blind, "the observer could not be placed")),
+            None if action.kind == Kind::Cc => {
+                (declared_cc::path_set(action, world, ran.started, self.settings)?, Vec::new(), true)
+            }
             None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new(), true),
         };
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);

@@ -53,6 +53,9 @@ impl Session<'_> {
         let recorded =
             if status.success() { self.record(action, world, weak, &ran) } else { Err(Reason::ToolFailed.into()) };
         drop(lock);
+        if let Some(file) = &action.scratch_file {
+            let _ = std::fs::remove_file(file);
+        }
         match recorded {
             Ok(key) => (ending.stored, ending.key) = (true, Some(key)),
             Err(why) => ending.why = Some(why),

@@ -23,7 +23,12 @@ pub fn dep_info(action: &Action) -> Option<DepInfo> {
 
 fn parse_dep_info(text: &[u8], cwd: &std::path::Path) -> DepInfo {
     let mut info = DepInfo::default();
-    for line in text.split(|b| *b == b'\n') {
+    // make's long lines, as C compilers write them.
+    let mut whole = text.to_vec();
+    for at in memchr::memmem::find_iter(text, b"\\\n") {
+        whole[at..at + 2].fill(b' ');
+    }
+    for line in whole.split(|b| *b == b'\n') {
         if let Some(variable) = line.strip_prefix(b"# env-dep:") {
             let name = variable.split(|b| *b == b'=').next().unwrap_or_default();
             info.variables.push(name.to_vec());

@@ -4,6 +4,7 @@
 //! Only what shapes places and messages is read here: sources and outputs, whether there is debug information, and what
 //! is asked of the processor. Response files are read for that too; the compiler reads them again, observed.
 
+use super::cc_flags;
 use super::{add_build, build_root, cargo_home, machine_roots, matches, prefix_maps};
 use crate::action::{Action, Kind, Outputs};
 use crate::invocation::Invocation;
@@ -207,6 +208,9 @@ struct Parsed {
     cl: bool,
     /// The user's own prefix maps: their old prefixes.
     maps: Vec<Vec<u8>>,
+    /// Flags without their values, and all that a question about the same compile needs.
+    flags: Vec<String>,
+    probe: Vec<OsString>,
 }
 
 fn parse(arguments: &[OsString], cl: bool) -> Parsed {
@@ -226,8 +230,13 @@ fn parse(arguments: &[OsString], cl: bool) -> Parsed {
         let text = String::from_utf8_lossy(arg);
         let plain = if p.cl { text.trim_start_matches(['-', '/']) } else { &text };
         let table = if p.cl { CL_TAKES_VALUE } else { TAKES_VALUE };
+        let first = at - 1;
         if table.contains(&plain) {
             at += 1;
+        }
+        p.flags.push(text.to_string());
+        if !(plain == "-c" || ["-o", "-M"].iter().any(|output| plain.starts_with(output))) {
+            p.probe.extend(arguments[first..at.min(arguments.len())].iter().cloned());
         }
         let file = |flag: &str| text.strip_prefix(flag).filter(|rest| !rest.is_empty()).map(PathBuf::from);
         match plain {
@@ -363,7 +372,7 @@ pub fn action(
         return Err(Why::new(Reason::Excluded, name));
     }
     if !settings.observe {
-        return Err(if p.stops { Why::new(Reason::UnknownFlag, tool) } else { Reason::Link.into() });
+        declarable(&p, invocation, settings)?;
     }
     let source = p.sources.iter().find(|s| s.as_os_str() != "-");
     let roots = roots(invocation, settings, source.map(PathBuf::as_path));
@@ -372,7 +381,13 @@ pub fn action(
         ("called", tool.clone().into_bytes()),
         ("directory", roots.encode_path(bytes(&invocation.cwd))),
     ];
-    fields.extend(given.iter().map(|arg| ("argument", roots.encode(bytes(arg), Form::Plain))));
+    // Without observation nobody sees what a response file says but who reads it here.
+    let keyed = if settings.observe { given } else { &all };
+    fields.extend(keyed.iter().map(|arg| ("argument", roots.encode(bytes(arg), Form::Plain))));
+    for name in cc_flags::KEY_VARIABLES.iter().filter(|_| !settings.observe) {
+        let value = invocation.value(name.as_bytes()).unwrap_or_default();
+        fields.push(("variable", [name.as_bytes(), b"=", &roots.encode(value, Form::Plain)].concat()));
+    }
     if p.native {
         fields.push(("processor", kache_os::cpu_identity()));
     }
@@ -403,6 +418,13 @@ pub fn action(
         run_args.push("-fdiagnostics-color=always".into());
         messages.extend(b"coloured\n");
     }
+    let mut own_depfile = None;
+    if !settings.observe && !p.wants_depfile {
+        let temp = invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
+        let file = invocation.cwd.join(temp).join(format!("kache-{}.d", kache_os::process_id()));
+        run_args.extend(["-MD".into(), "-MF".into(), file.clone().into_os_string()]);
+        own_depfile = Some(file);
+    }
     run_args.extend(given.iter().cloned());
     let mut extra_env = Vec::new();
     if settings.pin_source_date_epoch && invocation.var("SOURCE_DATE_EPOCH").is_none() {
@@ -410,7 +432,8 @@ pub fn action(
         fields.push(("epoch", PINNED_EPOCH.into()));
     }
     let at = |file: &Path| invocation.cwd.join(file);
-    let texts = depfiles(&p).into_iter().map(|(file, form)| (at(&file), form)).collect();
+    let texts: Vec<(PathBuf, Form)> = depfiles(&p).into_iter().map(|(file, form)| (at(&file), form)).collect();
+    let dep_info = own_depfile.clone().or_else(|| texts.first().map(|(file, _)| file.clone()));
     let query = p.sources.is_empty();
     Ok(Action {
         kind: if query { Kind::Query } else { Kind::Cc },
@@ -425,7 +448,12 @@ pub fn action(
         roots,
         fields,
         messages,
-        outputs: Outputs::Below(vec!["/".into()]),
+        outputs: match &p.output {
+            Some(object) if !settings.observe => {
+                Outputs::Written(texts.iter().map(|(file, _)| file.clone()).chain([at(object)]).collect())
+            }
+            _ => Outputs::Below(vec!["/".into()]),
+        },
         allow_clock: false,
         scratch: None,
         editing: false,
@@ -433,13 +461,48 @@ pub fn action(
         script: None,
         search_dirs: Vec::new(),
         json: false,
-        dep_info: None,
+        dep_info: dep_info.filter(|_| !settings.observe),
+        scratch_file: own_depfile,
+        probe: probe(&p),
         texts,
         settles: p.sources.iter().map(|s| at(s)).collect(),
         externs: Vec::new(),
         native_dirs: Vec::new(),
     })
 }
+
+/// Without observation: one C or C++ source to one named object, by flags of the table, in an environment of which all is
+/// known.
+fn declarable(p: &Parsed, invocation: &Invocation, settings: &Settings) -> Result<(), Why> {
+    if p.sources.is_empty() {
+        return Err(Reason::Query.into());
+    }
+    if !p.stops {
+        return Err(Reason::Link.into());
+    }
+    if let Some(flag) = cc_flags::refused(&p.flags, &settings.extra_allowlist_flags) {
+        return Err(Why::new(Reason::UnknownFlag, flag));
+    }
+    if let Some((name, _)) = cc_flags::REFUSED_VARIABLES.iter().find(|(name, _)| invocation.var(name).is_some()) {
+        return Err(Why::new(Reason::UnknownFlag, name));
+    }
+    let of_c = |file: &PathBuf| file.extension().is_some_and(|e| C_SOURCES.iter().any(|known| e == *known));
+    if p.stdin || p.cl || p.sources.len() != 1 || !of_c(&p.sources[0]) || p.output.is_none() {
+        return Err(Why::new(Reason::UnknownFlag, "not one source to one object"));
+    }
+    Ok(())
+}
+
+/// The arguments of a question for the search list, which compiles nothing.
+fn probe(p: &Parsed) -> Vec<OsString> {
+    let of_cxx = p.sources.first().and_then(|s| s.extension()).is_some_and(|e| e != "c");
+    let language = if of_cxx { "c++" } else { "c" };
+    let more = ["-x", language, "-E", "-v", "-o", "/dev/null", "/dev/null"].map(OsString::from);
+    p.probe.iter().cloned().chain(more).collect()
+}
+
+/// Sources that the declared mode knows.
+const C_SOURCES: &[&str] = &["c", "cc", "cpp", "cxx", "c++", "C"];
 
 /// What `cc.source_date_epoch = "pin"` sets: 2001-09-09 01:46:40 UTC.
 const PINNED_EPOCH: &str = "1000000000";

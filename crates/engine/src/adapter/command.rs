@@ -101,8 +101,10 @@ pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Re
         search_dirs: Vec::new(),
         json: false,
         dep_info: None,
+        scratch_file: None,
         texts: Vec::new(),
         settles: Vec::new(),
+        probe: Vec::new(),
         externs: Vec::new(),
         native_dirs: Vec::new(),
     })

@@ -2,6 +2,7 @@
 //! declines. Adapters know nothing about lookups, storing or restoring.
 
 pub mod cc;
+pub mod cc_flags;
 pub mod command;
 pub mod rustc;
 pub mod script;

@@ -441,9 +441,11 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         script,
         search_dirs: p.search_dirs,
         json: p.json,
+        scratch_file: None,
         texts: dep_info.iter().map(|file| (file.clone(), Form::Make)).collect(),
         settles: Vec::new(),
         dep_info,
+        probe: Vec::new(),
         externs: p.externs,
         native_dirs: p.native_dirs,
     })

@@ -127,8 +127,10 @@ pub fn action(
         search_dirs: Vec::new(),
         json: false,
         dep_info: None,
+        scratch_file: None,
         texts: Vec::new(),
         settles: Vec::new(),
+        probe: Vec::new(),
         externs: Vec::new(),
         native_dirs: Vec::new(),
     })
