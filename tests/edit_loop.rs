@@ -27,6 +27,16 @@ fn edit(tree: &Tree<'_>, n: u32) {
     tree.write("part/src/lib.rs", &format!("pub fn tell() -> u32 {{ {n} }}\n#[allow(dead_code)] fn edit_{n}() {{}}\n"));
 }
 
+#[track_caller]
+fn edits_are_incremental(tree: &Tree<'_>) {
+    for n in 1..4 {
+        edit(tree, n);
+        build(tree).run().ok();
+        assert_eq!(tree.execute("target/debug/app").stdout, format!("{n}\n"));
+        assert!(!sessions(tree, "part").is_empty(), "an edited unit compiles incrementally");
+    }
+}
+
 #[test]
 fn incremental_is_kept() {
     let space = Space::new();
@@ -34,12 +44,7 @@ fn incremental_is_kept() {
     let out = build(&tree).run();
     out.ok();
     out.check(!sessions(&tree, "part").is_empty(), "the first build in a tree leaves incremental state");
-    for n in 1..4 {
-        edit(&tree, n);
-        build(&tree).run().ok();
-        assert_eq!(tree.execute("target/debug/app").stdout, format!("{n}\n"));
-        assert!(!sessions(&tree, "part").is_empty(), "an edited unit compiles incrementally");
-    }
+    edits_are_incremental(&tree);
 }
 
 #[test]
@@ -48,12 +53,7 @@ fn incremental_after_a_restored_build() {
     build(&project(&space, "a")).run().ok();
     let tree = project(&space, "b");
     build(&tree).run().ok().all_hit();
-    for n in 1..4 {
-        edit(&tree, n);
-        build(&tree).run().ok();
-        assert_eq!(tree.execute("target/debug/app").stdout, format!("{n}\n"));
-        assert!(!sessions(&tree, "part").is_empty(), "an edited unit compiles incrementally");
-    }
+    edits_are_incremental(&tree);
 }
 
 #[test]

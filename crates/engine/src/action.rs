@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What runs; part of the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     Rustc,
     Clippy,
     /// A C or C++ compiler driver.
     Cc,
     /// `rustc -vV` and the like: only streams, no outputs.
+    #[default]
     Query,
     BuildScript,
     /// `kache run -- COMMAND`.
@@ -42,6 +43,12 @@ pub enum Outputs {
     Tree(PathBuf),
 }
 
+impl Default for Outputs {
+    fn default() -> Outputs {
+        Outputs::Written(Vec::new())
+    }
+}
+
 /// The compiled build script, which cargo gets a launcher for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptProgram {
@@ -51,7 +58,8 @@ pub struct ScriptProgram {
     pub real: PathBuf,
 }
 
-/// All that lookup, restore, run and record need to know.
+/// All that lookup, restore, run and record need to know. The default has nothing special.
+#[derive(Default)]
 pub struct Action {
     pub kind: Kind,
     pub name: String,

@@ -454,20 +454,13 @@ pub fn action(
             }
             _ => Outputs::Below(vec!["/".into()]),
         },
-        allow_clock: false,
-        scratch: None,
-        editing: false,
         source: p.sources.first().filter(|_| !p.stdin).map(|s| at(s)),
-        script: None,
-        search_dirs: Vec::new(),
-        json: false,
         dep_info: dep_info.filter(|_| !settings.observe),
         scratch_file: own_depfile,
         probe: probe(&p),
         texts,
         settles: p.sources.iter().map(|s| at(s)).collect(),
-        externs: Vec::new(),
-        native_dirs: Vec::new(),
+        ..Action::default()
     })
 }
 

@@ -86,27 +86,12 @@ pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Re
         argv0: called.clone(),
         program,
         args: asked.command[1..].to_vec(),
-        extra_env: Vec::new(),
         cwd: invocation.cwd.clone(),
         roots,
         fields,
-        messages: Vec::new(),
         outputs: Outputs::Below(out),
         allow_clock: asked.allow_clock,
-        scratch: None,
-        editing: false,
-        bound_to: Vec::new(),
-        source: None,
-        script: None,
-        search_dirs: Vec::new(),
-        json: false,
-        dep_info: None,
-        scratch_file: None,
-        texts: Vec::new(),
-        settles: Vec::new(),
-        probe: Vec::new(),
-        externs: Vec::new(),
-        native_dirs: Vec::new(),
+        ..Action::default()
     })
 }
 

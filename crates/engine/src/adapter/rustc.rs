@@ -427,27 +427,23 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         argv0: args[0].clone(),
         program: tool,
         args: run_args,
-        extra_env: Vec::new(),
         cwd: invocation.cwd.clone(),
         bound_to: if p.unmapped { vec![Root::Workspace, Root::Build] } else { Vec::new() },
         roots,
         fields,
         messages,
         outputs: Outputs::Written(expected),
-        allow_clock: false,
         scratch: p.incremental,
         editing,
         source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),
         script,
         search_dirs: p.search_dirs,
         json: p.json,
-        scratch_file: None,
         texts: dep_info.iter().map(|file| (file.clone(), Form::Make)).collect(),
-        settles: Vec::new(),
         dep_info,
-        probe: Vec::new(),
         externs: p.externs,
         native_dirs: p.native_dirs,
+        ..Action::default()
     })
 }
 

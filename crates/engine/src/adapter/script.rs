@@ -116,23 +116,8 @@ pub fn action(
         cwd: invocation.cwd.clone(),
         roots,
         fields,
-        messages: Vec::new(),
         outputs: Outputs::Tree(out_dir),
-        allow_clock: false,
-        scratch: None,
-        editing: false,
-        bound_to: Vec::new(),
-        source: None,
-        script: None,
-        search_dirs: Vec::new(),
-        json: false,
-        dep_info: None,
-        scratch_file: None,
-        texts: Vec::new(),
-        settles: Vec::new(),
-        probe: Vec::new(),
-        externs: Vec::new(),
-        native_dirs: Vec::new(),
+        ..Action::default()
     })
 }
 
