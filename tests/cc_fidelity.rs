@@ -188,6 +188,7 @@ fn debug_information() {
     ]);
     for compilers in compilers("debug_information") {
         as_plain(&tree, compilers, "$CC -g -fdebug-prefix-map=$PWD=/mapped -c $PWD/src/x.c -o out/x.o");
+        as_plain(&tree, compilers, "$CC -g -fdebug-prefix-map=${PWD%/*}=/mapped -c $PWD/src/x.c -o out/x.o");
         remove(&tree.path.join("out"));
         fs::create_dir(tree.path.join("out")).unwrap();
         let mapped = format!("$CC -g -fdebug-prefix-map={}=. -c src/x.c -o out/plain.o", tree.path.display());

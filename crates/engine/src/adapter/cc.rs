@@ -399,7 +399,8 @@ pub fn action(
     let flag = if settings.base_dir.is_some() { "-ffile-prefix-map=" } else { "-fdebug-prefix-map=" };
     if wants_maps(&p, settings.base_dir.is_some()) {
         for (from, to) in prefix_maps(&roots) {
-            let own = p.maps.contains(&from);
+            // clang lets the longest match win, gcc the last: the user's must win in both.
+            let own = p.maps.iter().any(|map| from.starts_with(map));
             if own || from.contains(&b'=') {
                 continue;
             }
