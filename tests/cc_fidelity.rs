@@ -260,6 +260,7 @@ fn awkward_outputs() {
         // A device stays one.
         as_plain(&tree, compilers, "$CC -c x.c -o /dev/null && test -c /dev/null");
         as_plain(&tree, compilers, "$CC -E x.c -o /dev/stdout | wc -l");
+        as_plain(&tree, compilers, "$CC -c -x assembler /dev/null -o /dev/null && $CC -E -x c /dev/null -o /dev/null");
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
         // A pipe gets the bytes, each time.
         let copies = [Mode::Plain, Mode::Observed, Mode::Observed].map(|mode| {

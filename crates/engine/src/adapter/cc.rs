@@ -116,6 +116,9 @@ const MARKERS: &[&str] = &[
 const BUILD_MARKERS: &[&str] = &["CMakeCache.txt", "build.ninja", "config.status", "Makefile"];
 const REPOSITORIES: &[&str] = &[".git", ".hg", ".svn", ".jj", kache_config::PROJECT_FILE];
 
+/// Where sources lie that belong to no project (`-x c /dev/null`).
+const NO_PROJECTS: &[&str] = &["/usr", "/dev", "/proc", "/etc"];
+
 /// A response file longer than this is not read for its flags, nor are more than so many arguments looked at.
 const RESPONSE_LIMIT: u64 = 16 << 20;
 const ARGUMENT_LIMIT: usize = 1 << 20;
@@ -327,7 +330,7 @@ pub fn roots(invocation: &Invocation, settings: &Settings, source: Option<&Path>
     let temp = invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
     let outer = [home, temp, Path::new("/usr"), Path::new("/tmp")];
     let source = source.map(|s| invocation.cwd.join(s));
-    let dir = source.as_deref().and_then(Path::parent).filter(|d| !d.starts_with("/usr"));
+    let dir = source.as_deref().and_then(Path::parent).filter(|d| !NO_PROJECTS.iter().any(|dir| d.starts_with(dir)));
     // A source below the working directory, or beside it (`../src/x.c`), belongs to the project that the directory is in.
     let cwd = project(&invocation.cwd, MARKERS, &outer);
     let real = |d: &Path| kache_os::canonical_dir(d).unwrap_or_else(|_| d.to_path_buf());
