@@ -4,8 +4,9 @@
 
 use crate::Store;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Version of the line format; readers skip others.
@@ -85,27 +86,132 @@ impl Store {
     }
 
     /// All events since `since` (milliseconds), oldest first, handed over one by one.
-    pub fn each_event(&self, since: u64, mut take: impl FnMut(Event)) -> std::io::Result<()> {
-        use std::io::{BufRead, BufReader};
-        let dir = self.root().join("events");
-        let mut files: Vec<_> = match std::fs::read_dir(&dir) {
-            Ok(list) => list.filter_map(|e| Some(e.ok()?.path())).collect(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return kache_os::at(&dir, Err(e)),
-        };
-        files.sort();
-        files.retain(|p| p.extension().is_some_and(|e| e == "jsonl") && *p >= self.event_file(since));
-        for path in files {
-            let mut reader = BufReader::new(kache_os::at(&path, std::fs::File::open(&path))?);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line)? > 0 {
-                match serde_json::from_slice::<Event>(&line) {
-                    Ok(event) if event.v == VERSION && event.time >= since => take(event),
-                    _ => {}
+    pub fn each_event(&self, since: u64, take: impl FnMut(Event)) -> std::io::Result<()> {
+        Tail::since(since).read(self, take).map(|_| ())
+    }
+}
+
+/// A place in the event log, to read on from when more was written.
+pub struct Tail {
+    since: u64,
+    /// How far each file was read: always to the end of a line.
+    places: BTreeMap<PathBuf, u64>,
+}
+
+impl Tail {
+    /// Before the first event at or after `since` (milliseconds).
+    pub fn since(since: u64) -> Tail {
+        Tail { since, places: BTreeMap::new() }
+    }
+
+    /// Hands over what came since the last call, oldest first. `false`: the log was begun anew since then, and what is
+    /// handed over is all of it.
+    pub fn read(&mut self, store: &Store, mut take: impl FnMut(Event)) -> io::Result<bool> {
+        let dir = store.root().join("events");
+        let first = store.event_file(self.since);
+        let mut files = BTreeMap::new();
+        match std::fs::read_dir(&dir) {
+            Ok(list) => {
+                for path in list.filter_map(|e| Some(e.ok()?.path())) {
+                    if path.extension().is_some_and(|e| e == "jsonl") && path >= first {
+                        let size = std::fs::metadata(&path).map_or(0, |m| m.len());
+                        files.insert(path, size);
+                    }
                 }
-                line.clear();
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return kache_os::at(&dir, Err(e)),
+        }
+        // Housekeeping removes the oldest file; the newest one is gone, or shorter, only after a purge.
+        let newest = self.places.iter().next_back();
+        let goes_on = newest.is_none_or(|(path, read)| files.get(path).is_some_and(|size| size >= read));
+        if !goes_on {
+            self.places.clear();
+        }
+        for (path, size) in files {
+            let read = self.places.entry(path.clone()).or_default();
+            if size > *read {
+                *read += lines_from(&path, *read, self.since, &mut take)?;
             }
         }
-        Ok(())
+        Ok(goes_on)
+    }
+}
+
+/// Longer lines are no events.
+const LINE_LIMIT: u64 = 1 << 20;
+
+/// Reads whole lines from `start` on; how many bytes they were.
+fn lines_from(path: &Path, start: u64, since: u64, take: &mut impl FnMut(Event)) -> io::Result<u64> {
+    let mut file = kache_os::at(path, std::fs::File::open(path))?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let (mut line, mut read, mut part) = (Vec::new(), 0, 0);
+    loop {
+        let got = (&mut reader).take(LINE_LIMIT).read_until(b'\n', &mut line)? as u64;
+        part += got;
+        if got == 0 {
+            return Ok(read);
+        }
+        if line.ends_with(b"\n") {
+            // Of a line that is too long only the end is left.
+            let event = if part <= LINE_LIMIT { serde_json::from_slice::<Event>(&line).ok() } else { None };
+            if let Some(event) = event.filter(|e| e.v == VERSION && e.time >= since) {
+                take(event);
+            }
+            read += part;
+            part = 0;
+            line.clear();
+        } else if part >= LINE_LIMIT {
+            line.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str) -> Event {
+        let text = format!(
+            r#"{{"v":1,"time":86400500,"outcome":"hit","action":"rustc","name":"{name}","unit":"u","ms":1,"tool_ms":2,"dir":"/"}}"#
+        );
+        serde_json::from_str(&text).expect("an event")
+    }
+
+    fn names(tail: &mut Tail, store: &Store) -> (bool, Vec<String>) {
+        let mut names = Vec::new();
+        let goes_on = tail.read(store, |e| names.push(e.name)).expect("the log");
+        (goes_on, names)
+    }
+
+    /// Guards: nothing is handed over twice, an unfinished line waits for its end, noise is skipped, a purge is noticed.
+    #[test]
+    fn tails() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::new(dir.path(), None);
+        let mut tail = Tail::since(0);
+        assert_eq!(names(&mut tail, &store), (true, vec![]));
+        store.append_event(&event("a"));
+        store.append_event(&event("b"));
+        assert_eq!(names(&mut tail, &store), (true, vec!["a".into(), "b".into()]));
+        assert_eq!(names(&mut tail, &store), (true, vec![]));
+        let path = store.event_file(86_400_500);
+        let append = |data: &[u8]| {
+            kache_os::open_append(&path).and_then(|mut f| f.write_all(data)).expect("append");
+        };
+        let line = serde_json::to_vec(&event("c")).expect("a line");
+        append(&line[..10]);
+        assert_eq!(names(&mut tail, &store), (true, vec![]));
+        append(&line[10..]);
+        append(b"\nnoise\n");
+        append(&vec![b'x'; LINE_LIMIT as usize + 5]);
+        append(b"\n");
+        store.append_event(&event("d"));
+        assert_eq!(names(&mut tail, &store), (true, vec!["c".into(), "d".into()]));
+        store.purge().expect("purge");
+        store.append_event(&event("e"));
+        assert_eq!(names(&mut tail, &store), (false, vec!["e".into()]));
+        assert_eq!(names(&mut Tail::since(86_400_501), &store), (true, vec![]));
     }
 }
