@@ -323,6 +323,49 @@ impl Lock {
     }
 }
 
+/// A process that holds a [`Lock`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub pid: u32,
+    pub args: Vec<OsString>,
+    pub age: Duration,
+}
+
+/// Who holds the locks that lie in `dir`, as far as this user may know. Takes no lock to find out: a build that met it
+/// would wait.
+pub fn holders(dir: &Path) -> Vec<Holder> {
+    const LIMIT: u64 = 1 << 20;
+    let read = |path: &str| read_bounded(Path::new(path), LIMIT).unwrap_or_default();
+    let Ok(dir) = std::fs::canonicalize(dir) else { return Vec::new() };
+    let locks = String::from_utf8_lossy(&read("/proc/locks")).into_owned();
+    // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`; an arrow in the second place marks one that waits.
+    let of_line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [_, "FLOCK", _, "WRITE", pid, ..] => pid.parse::<u32>().ok(),
+            _ => None,
+        }
+    };
+    let mut pids: Vec<u32> = locks.lines().filter_map(of_line).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    let first_number = |text: &[u8]| String::from_utf8_lossy(text).split_whitespace().next()?.parse::<f64>().ok();
+    let uptime = first_number(&read("/proc/uptime")).unwrap_or_default();
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let holder = |pid: u32| {
+        let mut files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+        files.find(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file.parent() == Some(&dir)))?;
+        let args = read(&format!("/proc/{pid}/cmdline"));
+        let args = args.strip_suffix(b"\0").unwrap_or(&args).split(|b| *b == 0).map(os_string).collect();
+        // The name before the last parenthesis may hold anything; the start is the 20th field behind it.
+        let stat = String::from_utf8_lossy(&read(&format!("/proc/{pid}/stat"))).into_owned();
+        let started: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+        let age = Duration::try_from_secs_f64(uptime - started / ticks).unwrap_or_default();
+        Some(Holder { pid, args, age })
+    };
+    pids.into_iter().filter_map(holder).collect()
+}
+
 /// Replaces this process by the program. Returns only when that failed.
 pub fn exec(program: &Path, argv0: &OsStr, args: &[OsString], env: &[(OsString, OsString)]) -> io::Error {
     Command::new(program).arg0(argv0).args(args).envs(env.iter().map(|(k, v)| (k, v))).exec()
