@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::common::*;
 
-const COMMANDS: [&str; 9] = ["try", "stats", "explain", "show", "doctor", "gc", "purge", "config", "completions"];
+const COMMANDS: [&str; 10] =
+    ["try", "stats", "explain", "show", "monitor", "doctor", "gc", "purge", "config", "completions"];
 
 fn project<'s>(space: &'s Space, at: &str) -> Tree<'s> {
     let tree = space.tree(at);

@@ -12,6 +12,7 @@ mod faults;
 mod fidelity;
 mod filesystems;
 mod kinds;
+mod monitor;
 mod policy;
 mod portable;
 mod run;

@@ -13,6 +13,7 @@ mod fail;
 mod format;
 mod gc;
 mod history;
+mod monitor;
 mod purge;
 mod run;
 mod shims;
@@ -55,6 +56,7 @@ enum Command {
     Stats(stats::Args),
     Explain(explain::Args),
     Show(show::Args),
+    Monitor(monitor::Args),
     Doctor(doctor::Args),
     Gc(gc::Args),
     Purge(purge::Args),
@@ -109,6 +111,7 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
         Command::Stats(args) => stats::run(args, context, view),
         Command::Explain(args) => explain::run(args, context, view),
         Command::Show(args) => show::run(args, context, view),
+        Command::Monitor(args) => monitor::run(args, context),
         Command::Doctor(args) => doctor::run(args, context, view),
         Command::Gc(args) => gc::run(args, context, view),
         Command::Purge(args) => purge::run(args, context, view),
