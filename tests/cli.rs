@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::common::*;
 
-const COMMANDS: [&str; 10] =
-    ["try", "stats", "explain", "show", "monitor", "doctor", "gc", "purge", "config", "completions"];
+const COMMANDS: [&str; 12] =
+    ["init", "try", "stats", "explain", "show", "monitor", "doctor", "gc", "purge", "config", "completions", "uninit"];
 
 fn project<'s>(space: &'s Space, at: &str) -> Tree<'s> {
     let tree = space.tree(at);

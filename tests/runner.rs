@@ -11,6 +11,7 @@ mod edit_loop;
 mod faults;
 mod fidelity;
 mod filesystems;
+mod init;
 mod kinds;
 mod monitor;
 mod policy;

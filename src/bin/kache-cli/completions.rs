@@ -18,9 +18,12 @@ pub struct Args {
 }
 
 pub fn run(args: Args, view: &mut View) -> Result<Done, Fail> {
-    // In memory first: the generator takes a stream that can't fail.
-    let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "kache", &mut text);
-    view.out.write_all(&text)?;
+    view.out.write_all(&text(args.shell))?;
     Ok(Done::Fine)
+}
+
+pub fn text(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kache", &mut text);
+    text
 }

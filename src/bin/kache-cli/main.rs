@@ -16,6 +16,7 @@ mod history;
 mod monitor;
 mod purge;
 mod run;
+mod setup;
 mod shims;
 mod show;
 mod stats;
@@ -44,7 +45,8 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   kache try .                          what kache would do for this project
-  RUSTC_WRAPPER=kache cargo build      use it
+  kache init                           set it up: shows a plan and asks
+  RUSTC_WRAPPER=kache cargo build      use it once, without any set-up
   kache stats                          what it did
   kache explain                        why the last build missed
 
@@ -52,6 +54,7 @@ Exit codes: 0 fine, 1 a problem was found or the command failed, 2 wrong usage."
 
 #[derive(Subcommand)]
 enum Command {
+    Init(setup::InitArgs),
     Try(trial::Args),
     Stats(stats::Args),
     Explain(explain::Args),
@@ -64,6 +67,7 @@ enum Command {
     Run(run::Args),
     Shims(shims::Args),
     Completions(completions::Args),
+    Uninit(setup::UninitArgs),
 }
 
 /// What every command may look at: one snapshot of the surroundings.
@@ -90,6 +94,20 @@ impl Context {
         self.env.get(name).map(String::as_str)
     }
 
+    /// A variable that holds an absolute path.
+    pub fn absolute_var(&self, name: &str) -> Option<PathBuf> {
+        self.var(name).map(PathBuf::from).filter(|p| p.is_absolute())
+    }
+
+    /// Where programs keep what is the user's and no setting.
+    pub fn data_home(&self) -> Option<PathBuf> {
+        self.absolute_var("XDG_DATA_HOME").or_else(|| Some(self.absolute_var("HOME")?.join(".local/share")))
+    }
+
+    pub fn config_home(&self) -> Option<PathBuf> {
+        self.absolute_var("XDG_CONFIG_HOME").or_else(|| Some(self.absolute_var("HOME")?.join(".config")))
+    }
+
     /// The wrapper beside this program.
     pub fn wrapper(&self) -> PathBuf {
         self.program.with_file_name(format!("kache{}", std::env::consts::EXE_SUFFIX))
@@ -107,6 +125,7 @@ impl Context {
 
 fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done, Fail> {
     match command {
+        Command::Init(args) => setup::init(args, context, view),
         Command::Try(args) => trial::run(args, context, view),
         Command::Stats(args) => stats::run(args, context, view),
         Command::Explain(args) => explain::run(args, context, view),
@@ -119,6 +138,7 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
         Command::Run(args) => run::run(args),
         Command::Shims(args) => shims::run(args, context, view),
         Command::Completions(args) => completions::run(args, view),
+        Command::Uninit(args) => setup::uninit(args, context, view),
     }
 }
 

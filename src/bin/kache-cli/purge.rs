@@ -31,19 +31,11 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     if !args.yes && !view.can_ask {
         return Err(Fail::Usage(format!("this removes {what} from {dir}: say -y when there is no terminal to ask on")));
     }
-    if !args.yes && !asked(&format!("Remove {what} from {dir}? [y/N] "), view)? {
+    if !args.yes && !view.ask(&format!("Remove {what} from {dir}? [y/N] "))? {
         writeln!(view.out, "Nothing was removed.")?;
         return Ok(Done::Fine);
     }
     context.store.purge()?;
     writeln!(view.out, "Removed {what} from {dir}.")?;
     Ok(Done::Fine)
-}
-
-fn asked(question: &str, view: &mut View) -> Result<bool, Fail> {
-    write!(view.err, "{question}")?;
-    view.err.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

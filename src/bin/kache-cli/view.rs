@@ -40,6 +40,16 @@ impl View {
         Ok(())
     }
 
+    /// Asks whoever sits at the terminal ([`View::can_ask`]); anything but yes is no.
+    pub fn ask(&mut self, question: &str) -> io::Result<bool> {
+        self.out.flush()?;
+        write!(self.err, "{question}")?;
+        self.err.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Replaces the line of progress; at most ten times a second.
     pub fn progress(&mut self, text: impl FnOnce() -> String) {
         if !self.watched || self.drawn.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {

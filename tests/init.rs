@@ -1,0 +1,305 @@
+//! Setting up and taking back: `kache init`, `kache uninit`, and the doctor's look at it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::common::*;
+
+const CONFIG: &str = "cargo-home/config.toml";
+
+/// `kache init ARGS` of a user of bash with these compilers on `PATH`.
+fn cli<'s>(space: &'s Space, args: &str) -> Run<'s> {
+    let bin = space.path("bin");
+    for name in ["cc", "g++-12", "ar", "notcc"] {
+        write_script(&bin.join(name), "#!/bin/sh\n");
+    }
+    write_file(&bin.join("clang"), "not a program\n");
+    space.cli(args).env("SHELL", "/bin/bash").env("PATH", &bin)
+}
+
+#[track_caller]
+fn says(out: &Outcome, words: &[&str]) {
+    let all = format!("{}{}", out.stdout, out.stderr);
+    for word in words {
+        out.check(all.contains(word), &format!("the command must say {word:?}"));
+    }
+}
+
+#[track_caller]
+fn exits(out: &Outcome, code: i32) {
+    out.check(out.status.code() == Some(code), &format!("the exit code must be {code}"));
+}
+
+/// Everything in the two homes: directories, links with their targets, files with their bytes.
+fn homes(space: &Space) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+        for entry in fs::read_dir(dir).expect("directory").flatten() {
+            let path = entry.path();
+            let kind = entry.file_type().expect("kind");
+            if kind.is_dir() {
+                found.insert(path.clone(), None);
+                walk(&path, found);
+            } else if kind.is_symlink() {
+                let target = fs::read_link(&path).expect("link");
+                found.insert(path, Some(target.to_string_lossy().into_owned().into_bytes()));
+            } else {
+                let bytes = fs::read(&path).expect("file");
+                found.insert(path, Some(bytes));
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(&space.path("home"), &mut found);
+    walk(&space.path("cargo-home"), &mut found);
+    found
+}
+
+fn config(space: &Space) -> String {
+    fs::read_to_string(space.path(CONFIG)).expect("cargo's configuration")
+}
+
+fn wrapper_line() -> String {
+    format!("rustc-wrapper = \"{}\"", kache().display())
+}
+
+/// Guards: an empty home is set up whole, a second time finds nothing to do, and the way back leaves nothing.
+#[test]
+fn empty_home() {
+    let space = Space::new();
+    let before = homes(&space);
+    let out = cli(&space, "init --check").run();
+    exits(&out, 1);
+    says(&out, &["build.rustc-wrapper", ".bashrc", "cc g++-12", "shims"]);
+    assert_eq!(homes(&space), before, "--check only shows");
+    // Nobody to ask.
+    let out = cli(&space, "init").run();
+    exits(&out, 2);
+    says(&out, &["kache init -y"]);
+    assert_eq!(homes(&space), before, "without an answer nothing is done");
+
+    says(cli(&space, "init -y --no-service").run().ok(), &["Done", "kache uninit"]);
+    assert_eq!(config(&space), format!("[build]\n{}\n", wrapper_line()));
+    let shims = space.path("home/.local/share/kache/shims");
+    let mut names: Vec<_> = fs::read_dir(&shims).expect("shims").flatten().map(|e| e.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["cc", "g++-12"]);
+    assert_eq!(fs::read_link(shims.join("cc")).expect("link"), kache());
+    let start = fs::read_to_string(space.path("home/.bashrc")).expect("start-up file");
+    assert!(start.contains(shims.to_str().expect("UTF-8")), "{start}");
+    let completions = space.path("home/.local/share/bash-completion/completions/kache");
+    assert!(fs::read_to_string(completions).expect("completions").contains("uninit"));
+
+    let after = homes(&space);
+    for again in ["init -y", "init", "init --check"] {
+        says(cli(&space, again).run().ok(), &["nothing to do"]);
+        assert_eq!(homes(&space), after);
+    }
+    exits(&cli(&space, "uninit").run(), 2);
+    assert_eq!(homes(&space), after, "without an answer nothing is taken back");
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(homes(&space), before);
+    says(cli(&space, "uninit -y").run().ok(), &["nothing to do"]);
+}
+
+/// Guards: the shell and its completions are left alone where that was asked for.
+#[test]
+fn no_shell() {
+    let space = Space::new();
+    cli(&space, "init -y --no-shell").run().ok();
+    let files: Vec<_> = homes(&space).into_keys().collect();
+    assert!(!files.iter().any(|f| f.ends_with(".bashrc") || f.to_string_lossy().contains("completion")), "{files:?}");
+    assert!(files.iter().any(|f| f.ends_with("shims/cc")), "{files:?}");
+    let out = cli(&space, "init --check").env("SHELL", "/bin/odd").run();
+    says(out.ok(), &["none of bash, zsh, fish"]);
+}
+
+/// Guards: what else stands in the files stays, line by line, and everything comes back byte for byte.
+#[test]
+fn comments_stay() {
+    let space = Space::new();
+    let mine = "# mine\n[build] # here\njobs = 2 # two\n\n[net]\nretry = 3";
+    write_file(&space.path(CONFIG), mine);
+    write_file(&space.path("home/.bashrc"), "alias a=b # no newline");
+    write_file(&space.path("home/.zshrc"), "# not my shell\n");
+    let before = homes(&space);
+    cli(&space, "init -y").run().ok();
+    let with = config(&space);
+    assert_eq!(with.replace(&(wrapper_line() + "\n"), ""), mine);
+    assert!(fs::read_to_string(space.path("home/.bashrc")).expect("file").starts_with("alias a=b # no newline\n"));
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(homes(&space), before);
+}
+
+/// Guards: what was changed by hand after `init` survives `uninit`, and so it does a second `init` in between.
+#[test]
+fn later_edits_survive() {
+    let space = Space::new();
+    write_file(&space.path(CONFIG), "[net]\nretry = 3\n");
+    cli(&space, "init -y").run().ok();
+    let edited = config(&space).replace("retry = 3", "retry = 9") + "# late\n";
+    fs::write(space.path(CONFIG), edited.replace(&*kache().to_string_lossy(), "/gone/kache")).expect("edit");
+    let start = space.path("home/.bashrc");
+    fs::write(&start, fs::read_to_string(&start).expect("file") + "alias late=1\n").expect("edit");
+    fs::write(space.path("home/.local/share/bash-completion/completions/kache"), "# my own\n").expect("edit");
+
+    says(cli(&space, "init -y").run().ok(), &["in place of \"/gone/kache\"", "left alone"]);
+    assert_eq!(config(&space), edited);
+    says(cli(&space, "uninit -y").run().ok(), &["changed since"]);
+    assert_eq!(config(&space), "[net]\nretry = 9\n# late\n");
+    assert_eq!(fs::read_to_string(&start).expect("file"), "alias late=1\n");
+    let own = space.path("home/.local/share/bash-completion/completions/kache");
+    assert_eq!(fs::read_to_string(own).expect("file"), "# my own\n");
+    assert!(!space.path("home/.local/share/kache").exists());
+}
+
+/// Guards: another wrapper is named and left alone, wherever it is set.
+#[test]
+fn foreign_wrapper() {
+    let space = Space::new();
+    let theirs = "[build]\nrustc-wrapper = \"/opt/other\"\n";
+    write_file(&space.path(CONFIG), theirs);
+    let out = cli(&space, "init -y").env("RUSTC_WRAPPER", "buildcache").run();
+    says(out.ok(), &["\"/opt/other\"", "left alone", "RUSTC_WRAPPER is \"buildcache\""]);
+    assert_eq!(config(&space), theirs);
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(config(&space), theirs);
+    // A link of somebody else in our directory, and a file there.
+    let shims = space.path("home/.local/share/kache/shims");
+    fs::create_dir_all(&shims).expect("directory");
+    std::os::unix::fs::symlink("/opt/ccache", shims.join("cc")).expect("link");
+    fs::write(shims.join("g++-12"), "mine").expect("file");
+    cli(&space, "init -y").run().ok();
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(fs::read_link(shims.join("cc")).expect("link"), Path::new("/opt/ccache"));
+    assert_eq!(fs::read_to_string(shims.join("g++-12")).expect("file"), "mine");
+}
+
+/// Guards: sccache is replaced, and comes back, even after edits by hand.
+#[test]
+fn sccache_is_replaced_and_comes_back() {
+    let space = Space::new();
+    let theirs = "[build]\nrustc-wrapper = \"/usr/bin/sccache\" # fast\n";
+    write_file(&space.path(CONFIG), theirs);
+    says(cli(&space, "init -y").run().ok(), &["in place of \"/usr/bin/sccache\""]);
+    assert_eq!(config(&space), format!("[build]\n{} # fast\n", wrapper_line()));
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(config(&space), theirs);
+
+    cli(&space, "init -y").run().ok();
+    fs::write(space.path(CONFIG), config(&space) + "jobs = 2\n").expect("edit");
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(config(&space), format!("{theirs}jobs = 2\n"));
+}
+
+/// Guards: a file that can't be understood is named with what is wrong, and nothing at all is changed.
+#[test]
+fn damaged_files() {
+    let space = Space::new();
+    for broken in ["[build\njobs = 1\n", "build = 7\n", "[build]\nrustc-wrapper = 7\n"] {
+        write_file(&space.path(CONFIG), broken);
+        let before = homes(&space);
+        let out = cli(&space, "init -y").run();
+        exits(&out, 1);
+        says(&out, &["config.toml", "left as it is"]);
+        assert_eq!(homes(&space), before);
+        says(cli(&space, "uninit -y").run().ok(), &["left alone"]);
+        assert_eq!(homes(&space), before);
+    }
+    fs::write(space.path(CONFIG), b"\xff\xfe").expect("file");
+    exits(&cli(&space, "init -y").run(), 1);
+    remove(&space.path(CONFIG));
+    // A block that somebody cut in two, and a record that is rubbish.
+    let half = "# >>> kache >>>\nalias a=b\n";
+    write_file(&space.path("home/.bashrc"), half);
+    write_file(&space.path("home/.local/share/kache/setup.json"), "{\"version\":1,\"files\":[{\"path\":3}]}");
+    says(cli(&space, "init -y").run().ok(), &["no closing"]);
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(fs::read_to_string(space.path("home/.bashrc")).expect("file"), half);
+    assert!(!space.path(CONFIG).exists());
+    let out = cli(&space, "init -y").without("HOME").run();
+    exits(&out, 1);
+    says(&out, &["HOME"]);
+}
+
+/// Guards: a configuration that is a link into somebody's collection of dot files stays one.
+#[test]
+fn links_stay_links() {
+    let space = Space::new();
+    write_file(&space.path("dots/cargo.toml"), "# dots\n");
+    std::os::unix::fs::symlink("../dots/cargo.toml", space.path(CONFIG)).expect("link");
+    cli(&space, "init -y").run().ok();
+    assert!(space.path(CONFIG).is_symlink());
+    assert_eq!(
+        fs::read_to_string(space.path("dots/cargo.toml")).expect("file"),
+        format!("# dots\n\n[build]\n{}\n", wrapper_line())
+    );
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(fs::read_to_string(space.path("dots/cargo.toml")).expect("file"), "# dots\n");
+}
+
+/// Guards: a compiler that is gone loses its link, a new one gets one.
+#[test]
+fn links_follow_the_compilers() {
+    let space = Space::new();
+    cli(&space, "init -y").run().ok();
+    let shims = space.path("home/.local/share/kache/shims");
+    let bin = space.path("other-bin");
+    write_script(&bin.join("clang++"), "#!/bin/sh\n");
+    let path = format!("{}:{}", shims.display(), bin.display());
+    cli(&space, "init -y").env("PATH", path).run().ok();
+    let names: Vec<_> = fs::read_dir(&shims).expect("shims").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(names, ["clang++"]);
+}
+
+/// Guards: on a terminal it asks once, and no is no.
+#[test]
+fn asks_on_a_terminal() {
+    if !on_path("script") {
+        return skip("asks_on_a_terminal", "no script(1)");
+    }
+    let space = Space::new();
+    let before = homes(&space);
+    let answer = |answer: &str| {
+        let line = format!("echo {answer} | script -qec '{} init' /dev/null", kache_cli().display());
+        let out = space.command("sh", &space.path("")).arg("-c").arg(line).env("SHELL", "/bin/sh").run();
+        says(&out, &["Do this? [y/N]"]);
+        assert_eq!(out.stdout.matches("[y/N]").count(), 1);
+    };
+    answer("n");
+    assert_eq!(homes(&space), before);
+    answer("y");
+    assert!(config(&space).contains(&wrapper_line()));
+}
+
+/// Guards: what was set up works: cargo and a C build, without another word, are served by kache.
+#[test]
+fn builds_are_served() {
+    let space = Space::new();
+    let out = space.cli("init -y").env("SHELL", "/bin/bash").run();
+    out.ok();
+    let tree = space.tree("one");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    let build = || {
+        let run = tree.cargo("build").plain().env("KACHE_CONFIG", space.path("user.toml"));
+        run.env("KACHE_CACHE_DIR", space.cache()).run()
+    };
+    build().ok();
+    tree.clean();
+    build().ok().all_hit();
+
+    if !on_path("bash") || !on_path("cc") {
+        return skip("builds_are_served", "no bash or no cc");
+    }
+    tree.write("x.c", "int x;\n");
+    let compile = || {
+        let script = ". \"$HOME/.bashrc\" && cc -c x.c -o x.o";
+        let run = space.command("bash", &tree.path).arg("-c").arg(script);
+        run.env("KACHE_CACHE_DIR", space.cache()).env("KACHE_CONFIG", space.path("user.toml")).run()
+    };
+    compile().ok();
+    let object = fs::read(tree.path.join("x.o")).expect("object");
+    tree.remove("x.o");
+    compile().ok().all_hit();
+    assert_eq!(fs::read(tree.path.join("x.o")).expect("object"), object);
+}
