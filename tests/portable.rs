@@ -75,6 +75,18 @@ fn build_release() {
     assert_shared(&twice(&space, workspace), "build --release");
 }
 
+/// Guards: a release profile that strips does not bind what procedural macros and build scripts take part in.
+#[test]
+fn build_stripped() {
+    let space = Space::new();
+    let strip = |tree: &Tree<'_>| {
+        workspace(tree);
+        let text = tree.read("Cargo.toml");
+        tree.write("Cargo.toml", &format!("{text}\n[profile.dev]\nstrip = true\n"));
+    };
+    assert_shared(&twice(&space, strip), "build");
+}
+
 #[test]
 fn check() {
     let space = Space::new();

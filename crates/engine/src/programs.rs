@@ -113,7 +113,7 @@ pub enum EnvUse {
 }
 
 /// Reads the symbol names of a Rust program or library: what of `std::env` is among them is there because something calls
-/// it. Both of rustc's name manglings write `std::env::vars` as `3std3env4vars`. A stripped binary tells nothing.
+/// it. Both of rustc's name manglings write `std::env::vars` as `3std3env4vars`. A stripped binary tells by what it imports.
 pub fn env_use(binary: &Path) -> EnvUse {
     use object::{Object, ObjectSymbol};
     const LIMIT: u64 = 1 << 30;
@@ -133,7 +133,14 @@ pub fn env_use(binary: &Path) -> EnvUse {
             found = EnvUse::Perhaps;
         }
     }
-    if of_std { found } else { EnvUse::Whole }
+    if of_std {
+        return found;
+    }
+    // Stripped: whoever goes through the environment reaches it through this variable of libc's (environ(7)).
+    let mut imports = file.dynamic_symbols().filter_map(|s| s.name_bytes().ok()).peekable();
+    let is_dynamic = imports.peek().is_some();
+    let reaches = imports.any(|name| [&b"environ"[..], b"__environ", b"_environ"].contains(&name));
+    if is_dynamic && !reaches { EnvUse::ByName } else { EnvUse::Whole }
 }
 
 /// Whether a path is a build script's real program, which is the user's own code in Rust: [`env_use`] can read it.
