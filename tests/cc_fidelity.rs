@@ -145,7 +145,21 @@ fn dependencies_by_variable() {
         "DEPENDENCIES_OUTPUT=out/x.d $CC -c x.c -o out/x.o",
         "SUNPRO_DEPENDENCIES='out/x.d name' $CC -c x.c -o out/x.o",
     ] {
-        as_plain(&tree, GNU, line);
+        // What is there is written on, so nothing is stored.
+        let told = [Mode::Plain, Mode::Observed, Mode::Observed].map(|mode| {
+            remove(&tree.path.join("out"));
+            tree.write("out/x.d", "before:\n");
+            tree.shell(GNU, line).mode(mode).run().ok();
+            tree.read("out/x.d")
+        });
+        assert!(told[0].starts_with("before:") && told.iter().all(|t| *t == told[0]), "{told:?}");
+        let fresh = [Mode::Plain, Mode::Observed, Mode::Observed].map(|mode| {
+            remove(&tree.path.join("out"));
+            fs::create_dir(tree.path.join("out")).unwrap();
+            tree.shell(GNU, line).mode(mode).run().ok();
+            tree.read("out/x.d")
+        });
+        assert!(fresh.iter().all(|t| *t == fresh[0]), "{fresh:?}");
     }
 }
 

@@ -109,6 +109,7 @@ fn what_is_not_deterministic_is_not_stored() {
         ("python3 -c 'import socket; socket.socket().connect_ex((\"127.0.0.1\", 9))'", "network"),
         ("echo more >> in.txt", "changed-input"),
         ("rm in.txt", "wrote-elsewhere"),
+        ("rm -f new.txt; echo more >> new.txt", "special-output"),
         ("echo x > ../outside.txt", "wrote-elsewhere"),
         ("exit 3", "tool-failed"),
         ("kill -9 $$", "tool-failed"),

@@ -94,6 +94,8 @@ struct History {
     /// found another: a directory on the way was moved.
     opened: i32,
     replaced: bool,
+    /// It was opened to be written on, from where it ends: what is there counts, and nothing was.
+    continued: bool,
     written: bool,
 }
 
@@ -315,6 +317,10 @@ impl Reading<'_> {
             Touch::Open => {
                 let truncated = r.flags & flag::TRUNCATE != 0;
                 if r.flags & flag::WRITE != 0 {
+                    if r.flags & (flag::CREATE | flag::EXCL | flag::TRUNCATE | flag::EXISTED) == flag::CREATE {
+                        let name = self.plain(&r.a);
+                        self.paths.entry(name).or_default().continued = true;
+                    }
                     // What was there and is only changed in part, or added to, is also read.
                     if r.flags & flag::EXISTED != 0 && !truncated {
                         self.read(r);
@@ -586,6 +592,10 @@ impl Reading<'_> {
             }
             let there = kache_os::lstat(place).is_ok();
             if at_home(place) {
+                // A restore would replace what the tool would have written on.
+                if there && below && history.continued {
+                    return Err(Why::new(Reason::SpecialOutput, place.display()));
+                }
                 if there && names_outputs {
                     written.push(place.to_path_buf());
                 } else if history.found && below {
