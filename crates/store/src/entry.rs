@@ -53,19 +53,25 @@ pub struct Entry {
 }
 
 impl Entry {
+    fn data(&self) -> impl Iterator<Item = &Data> {
+        let of_outputs = self.outputs.iter().filter_map(|o| match &o.kind {
+            OutputKind::File { data, .. } | OutputKind::Text { data, .. } => Some(data),
+            OutputKind::Symlink(_) | OutputKind::Dir => None,
+        });
+        of_outputs.chain([&self.stdout, &self.stderr])
+    }
+
     /// Each blob the entry needs.
     pub fn blobs(&self) -> impl Iterator<Item = (&Digest, u64)> {
-        self.outputs
-            .iter()
-            .filter_map(|o| match &o.kind {
-                OutputKind::File { data, .. } | OutputKind::Text { data, .. } => Some(data),
-                OutputKind::Symlink(_) | OutputKind::Dir => None,
-            })
-            .chain([&self.stdout, &self.stderr])
-            .filter_map(|data| match data {
-                Data::Blob { digest, size } => Some((digest, *size)),
-                Data::Inline(_) => None,
-            })
+        self.data().filter_map(|data| match data {
+            Data::Blob { digest, size } => Some((digest, *size)),
+            Data::Inline(_) => None,
+        })
+    }
+
+    /// Bytes that stand in the entry itself.
+    pub fn inline_bytes(&self) -> u64 {
+        self.data().map(|data| if let Data::Inline(bytes) = data { bytes.len() as u64 } else { 0 }).sum()
     }
 
     /// Digest of everything that is restored, in stored form: equal for two runs that gave the same.

@@ -3,10 +3,12 @@
 //! A file per day (UTC). Lines that can't be read (torn by a full disk, written by a later version) are skipped.
 
 use crate::Store;
+use kache_key::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Version of the line format; readers skip others.
@@ -70,7 +72,10 @@ impl Event {
     }
 }
 
-const DAY_MS: u64 = 86_400_000;
+pub const DAY_MS: u64 = 86_400_000;
+
+/// Longer lines are no events.
+const LINE_LIMIT: u64 = 1 << 20;
 
 impl Store {
     fn event_file(&self, time: u64) -> PathBuf {
@@ -85,6 +90,22 @@ impl Store {
         let _ = self.making_parent(&path, || kache_os::open_append(&path).and_then(|mut f| f.write_all(&line)));
     }
 
+    /// The days of the log, oldest first.
+    pub fn event_days(&self) -> std::io::Result<Vec<Day>> {
+        let dir = self.root().join("events");
+        let list = match std::fs::read_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => kache_os::at(&dir, other)?,
+        };
+        let day = |path: PathBuf| {
+            let number = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.parse().ok()?;
+            Some(Day { number, size: std::fs::metadata(&path).ok()?.len(), path })
+        };
+        let mut days: Vec<_> = list.filter_map(|e| day(e.ok()?.path())).collect();
+        days.sort_by_key(|d| d.number);
+        Ok(days)
+    }
+
     /// All events since `since` (milliseconds), oldest first, handed over one by one.
     pub fn each_event(&self, since: u64, take: impl FnMut(Event)) -> std::io::Result<()> {
         Tail::since(since).read(self, take).map(|_| ())
@@ -94,8 +115,8 @@ impl Store {
 /// A place in the event log, to read on from when more was written.
 pub struct Tail {
     since: u64,
-    /// How far each file was read: always to the end of a line.
-    places: BTreeMap<PathBuf, u64>,
+    /// How far each day was read: always to the end of a line.
+    places: BTreeMap<u64, u64>,
 }
 
 impl Tail {
@@ -107,64 +128,82 @@ impl Tail {
     /// Hands over what came since the last call, oldest first. `false`: the log was begun anew since then, and what is
     /// handed over is all of it.
     pub fn read(&mut self, store: &Store, mut take: impl FnMut(Event)) -> io::Result<bool> {
-        let dir = store.root().join("events");
-        let first = store.event_file(self.since);
-        let mut files = BTreeMap::new();
-        match std::fs::read_dir(&dir) {
-            Ok(list) => {
-                for path in list.filter_map(|e| Some(e.ok()?.path())) {
-                    if path.extension().is_some_and(|e| e == "jsonl") && path >= first {
-                        let size = std::fs::metadata(&path).map_or(0, |m| m.len());
-                        files.insert(path, size);
-                    }
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return kache_os::at(&dir, Err(e)),
-        }
+        let mut days = store.event_days()?;
+        days.retain(|day| day.number >= self.since / DAY_MS);
         // Housekeeping removes the oldest file; the newest one is gone, or shorter, only after a purge.
         let newest = self.places.iter().next_back();
-        let goes_on = newest.is_none_or(|(path, read)| files.get(path).is_some_and(|size| size >= read));
+        let goes_on = newest.is_none_or(|(number, read)| days.iter().any(|d| d.number == *number && d.size >= *read));
         if !goes_on {
             self.places.clear();
         }
-        for (path, size) in files {
-            let read = self.places.entry(path.clone()).or_default();
-            if size > *read {
-                *read += lines_from(&path, *read, self.since, &mut take)?;
+        for day in days {
+            let read = self.places.entry(day.number).or_default();
+            if day.size > *read {
+                let since = self.since;
+                *read = day.read(*read, u64::MAX, |_, event| {
+                    if event.time >= since {
+                        take(event);
+                    }
+                })?;
             }
         }
         Ok(goes_on)
     }
 }
 
-/// Longer lines are no events.
-const LINE_LIMIT: u64 = 1 << 20;
+/// One file of the log.
+pub struct Day {
+    /// Since 1970, UTC.
+    pub number: u64,
+    pub path: PathBuf,
+    /// Bytes in it when it was looked for.
+    pub size: u64,
+}
 
-/// Reads whole lines from `start` on; how many bytes they were.
-fn lines_from(path: &Path, start: u64, since: u64, take: &mut impl FnMut(Event)) -> io::Result<u64> {
-    let mut file = kache_os::at(path, std::fs::File::open(path))?;
-    file.seek(SeekFrom::Start(start))?;
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut line, mut read, mut part) = (Vec::new(), 0, 0);
-    loop {
-        let got = (&mut reader).take(LINE_LIMIT).read_until(b'\n', &mut line)? as u64;
-        part += got;
-        if got == 0 {
-            return Ok(read);
-        }
-        if line.ends_with(b"\n") {
-            // Of a line that is too long only the end is left.
-            let event = if part <= LINE_LIMIT { serde_json::from_slice::<Event>(&line).ok() } else { None };
-            if let Some(event) = event.filter(|e| e.v == VERSION && e.time >= since) {
-                take(event);
+impl Day {
+    /// Hands over the events of the lines that begin in `from..to`, each with its place, and returns where it stopped: a
+    /// last line without its end is still being written.
+    pub fn read(&self, from: u64, to: u64, mut take: impl FnMut(Range<u64>, Event)) -> std::io::Result<u64> {
+        let mut file = kache_os::at(&self.path, std::fs::File::open(&self.path))?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut reader = BufReader::with_capacity(1 << 16, file);
+        let (mut at, mut line, mut part) = (from, Vec::new(), 0);
+        while at < to {
+            let got = (&mut reader).take(LINE_LIMIT).read_until(b'\n', &mut line)? as u64;
+            part += got;
+            if got == 0 {
+                break;
             }
-            read += part;
-            part = 0;
-            line.clear();
-        } else if part >= LINE_LIMIT {
-            line.clear();
+            if line.ends_with(b"\n") {
+                // Of a line that is too long only the end is left.
+                let event = if part <= LINE_LIMIT { serde_json::from_slice::<Event>(&line).ok() } else { None };
+                if let Some(event) = event.filter(|e| e.v == VERSION) {
+                    take(at..at + part, event);
+                }
+                at += part;
+                part = 0;
+                line.clear();
+            } else if part >= LINE_LIMIT {
+                line.clear();
+            }
         }
+        Ok(at)
+    }
+
+    /// The event of the line at this place, if it is (still) there.
+    pub fn line(file: &std::fs::File, at: &Range<u64>) -> Option<Event> {
+        let mut line = vec![0; usize::try_from(at.end.checked_sub(at.start)?.min(LINE_LIMIT)).ok()?];
+        kache_os::read_at(file, &mut line, at.start).ok()?;
+        serde_json::from_slice::<Event>(&line).ok().filter(|e| e.v == VERSION)
+    }
+
+    /// Tells whether the log before `to` is the one that was read: lines bear times.
+    pub fn tail(&self, to: u64) -> std::io::Result<Digest> {
+        let length = to.min(4096);
+        let mut tail = vec![0; length as usize];
+        let file = kache_os::at(&self.path, std::fs::File::open(&self.path))?;
+        kache_os::read_at(&file, &mut tail, to - length)?;
+        Ok(Digest::of(&tail))
     }
 }
 

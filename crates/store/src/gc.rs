@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What to keep.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes of blobs, entries and what is kept to explain them.
     pub max_size: u64,
     /// Entries not used for longer go.
     pub max_age: Option<Duration>,
+    /// These entries go in any case.
+    pub unwanted: HashSet<Digest>,
     /// Only say what would go.
     pub dry_run: bool,
 }
@@ -59,26 +61,38 @@ pub struct VerifyReport {
 /// A file may be written and not yet referred to for this long (a tool's result being recorded).
 const GRACE: i64 = 3600;
 
-struct Found {
-    path: PathBuf,
-    digest: Option<Digest>,
-    meta: kache_os::Meta,
+/// A file of the store.
+pub struct Found {
+    pub path: PathBuf,
+    pub digest: Option<Digest>,
+    pub meta: kache_os::Meta,
 }
+
+/// What is spread over [`SHARDS`] directories each.
+pub const KINDS: [&str; 4] = ["entries", "blobs", "inputs", "actions"];
+pub const SHARDS: u16 = 256;
 
 impl Store {
     /// All files of one kind (`blobs`, `entries`, …).
     fn scan(&self, kind: &str) -> Vec<Found> {
-        let mut found = Vec::new();
-        let shards = std::fs::read_dir(self.root().join(kind)).into_iter().flatten().flatten();
-        for shard in shards {
-            for file in std::fs::read_dir(shard.path()).into_iter().flatten().flatten() {
-                let path = file.path();
-                let Ok(meta) = kache_os::lstat(&path) else { continue };
-                let name = [shard.file_name(), file.file_name()].map(|n| n.to_string_lossy().into_owned()).concat();
-                found.push(Found { digest: Digest::from_hex(&name), path, meta });
-            }
-        }
-        found
+        (0..SHARDS).flat_map(|n| self.shard(kind, n)).collect()
+    }
+
+    /// The files in one directory of a kind.
+    pub fn shard(&self, kind: &str, number: u16) -> Vec<Found> {
+        let first = format!("{number:02x}");
+        let files = std::fs::read_dir(self.root().join(kind).join(&first)).into_iter().flatten().flatten();
+        let found = files.filter_map(|file| {
+            let path = file.path();
+            let digest = Digest::from_hex(&format!("{first}{}", file.file_name().to_string_lossy()));
+            Some(Found { digest, meta: kache_os::lstat(&path).ok()?, path })
+        });
+        found.collect()
+    }
+
+    /// When a file last came or went there.
+    pub fn shard_changed(&self, kind: &str, number: u16) -> Option<kache_os::Stamp> {
+        kache_os::stat(&self.root().join(kind).join(format!("{number:02x}"))).ok().map(|m| m.mtime)
     }
 
     fn housekeeping_lock(&self) -> io::Result<Option<Lock>> {
@@ -144,7 +158,7 @@ impl Store {
             let added: u64 =
                 new_blobs(&entry, &kept).iter().filter_map(|d| blobs.get(d)).map(|f| f.meta.blocks * 512).sum();
             let too_old = limits.max_age.is_some_and(|age| file.meta.mtime.sec + (age.as_secs() as i64) < now);
-            if too_old || size + added + record_size > limits.max_size {
+            if too_old || limits.unwanted.contains(&strong) || size + added + record_size > limits.max_size {
                 report.evicted += 1;
                 evicted.extend(entry.blobs().map(|(d, _)| *d));
                 self.discard(&file.path, limits.dry_run);
@@ -166,7 +180,8 @@ impl Store {
             self.discard(&file.path, limits.dry_run);
         }
         for (strong, file) in &inputs {
-            if !kept_entries.contains(strong) && file.meta.mtime.sec + GRACE < now {
+            let old = file.meta.mtime.sec + GRACE < now || limits.unwanted.contains(strong);
+            if !kept_entries.contains(strong) && old {
                 self.discard(&file.path, limits.dry_run);
             }
         }
@@ -247,10 +262,13 @@ impl Store {
                 _ => {}
             }
         }
-        match std::fs::remove_file(self.root().join("memo")) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => kache_os::at(self.root(), Err(e)),
-            _ => Ok(()),
+        for file in [self.root().join("memo"), self.index_path()] {
+            match std::fs::remove_file(file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(self.root(), Err(e)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@
 //!   events/<day>.jsonl    one line per invocation
 //!   tools/<digest>/…      programs kache places for others to load
 //!   tmp/                  records, blobs and restored files are written here first and moved
+//!   index.db              for people: an index over entries and events, which `kache-cli` makes and mends by itself
 //!   gc.lock, gc.stamp     housekeeping: one at a time, and when it was last started
 //! ```
 
@@ -26,8 +27,8 @@ mod record;
 
 pub use blob::{Placed, SEAL};
 pub use entry::{Data, Entry, Inputs, Output, OutputKind};
-pub use event::{Event, Outcome};
-pub use gc::{GcReport, Limits, Usage, VerifyReport};
+pub use event::{Day, Event, Outcome};
+pub use gc::{Found, GcReport, KINDS, Limits, SHARDS, Usage, VerifyReport};
 pub use memo::{Memo, Remembered};
 
 use kache_key::{Digest, PathSet};
@@ -94,6 +95,11 @@ impl Store {
     /// Where unfinished files are.
     pub fn temp_dir(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// Where the index for people is. Nothing on the way of a build reads or writes it.
+    pub fn index_path(&self) -> PathBuf {
+        self.root.join("index.db")
     }
 
     /// A name below `tmp/` that no other process uses.
