@@ -16,6 +16,7 @@ mod kinds;
 mod monitor;
 mod policy;
 mod portable;
+mod reports;
 mod run;
 mod scripts;
 mod stale;

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::system::{Done, about, cargo, find_on_path, packages, release_build, root, run, told};
 
 /// More packages than this in `Cargo.lock` need a reason in the change that brings them.
-const MOST_PACKAGES: usize = 150;
+const MOST_PACKAGES: usize = 160;
 
 /// Builds all programs and runs all tests. Tests are debug builds: fault injection exists only there.
 pub fn test(args: &[String]) -> Done {

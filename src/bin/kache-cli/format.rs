@@ -46,6 +46,33 @@ pub fn ago(ms: u64) -> String {
     }
 }
 
+/// `7 days`, `36 hours`, `90 seconds`
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match [(86_400, "day"), (3600, "hour"), (60, "minute")]
+        .into_iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit))
+    {
+        Some((unit, name)) => count(seconds / unit, name),
+        None => count(seconds, "second"),
+    }
+}
+
+/// `2026-11-21 07:18` in UTC, of milliseconds since the epoch.
+pub fn date(ms: u64) -> String {
+    let (days, minutes) = (ms / 86_400_000, ms / 60_000 % 1440);
+    // Days since 0000-03-01, in eras of 400 years: the calendar repeats after them, and leap days come last.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minutes / 60, minutes % 60)
+}
+
 pub fn percent(part: f64, whole: f64) -> String {
     if whole <= 0.0 { "–".into() } else { format!("{:.1} %", 100.0 * part / whole) }
 }
@@ -99,6 +126,14 @@ impl Since {
         match text {
             "all" => Ok(Since::All),
             _ => parse_duration(text).map(Since::Last).map_err(|e| format!("{e}, or all")),
+        }
+    }
+
+    /// `the last 7 days`
+    pub fn words(self) -> String {
+        match self {
+            Since::All => "all that is known".into(),
+            Since::Last(time) => format!("the last {}", span(time)),
         }
     }
 
@@ -185,6 +220,16 @@ mod tests {
         assert_eq!(times, ["0 ms", "99 ms", "0.25 s", "12.3 s", "2 min 5 s", "2 h 5 min"]);
         assert_eq!([count(1, "entry"), count(2, "entry"), count(0, "miss")], ["1 entry", "2 entries", "0 misses"]);
         assert_eq!([percent(1.0, 3.0), percent(0.0, 0.0)], ["33.3 %", "–"]);
+    }
+
+    #[test]
+    fn times_are_written() {
+        let dates = [0, 951_782_400_000, 951_868_799_999, 1_763_709_480_000, 4_107_542_400_000].map(date);
+        let known =
+            ["1970-01-01 00:00", "2000-02-29 00:00", "2000-02-29 23:59", "2025-11-21 07:18", "2100-03-01 00:00"];
+        assert_eq!(dates, known);
+        let spans = [7 * 86_400, 36 * 3600, 90, 60, 0].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(spans, ["7 days", "36 hours", "90 seconds", "1 minute", "0 seconds"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::format::{count, parse_duration, size};
 use crate::view::View;
 use kache_store::{GcReport, Limits};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::io::Write;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     let limits = Limits {
         max_size: args.max_size.unwrap_or(context.settings.max_size),
         max_age: args.max_age,
+        unwanted: HashSet::new(),
         dry_run: args.dry_run,
     };
     // An absent cache needs no directory made for it.

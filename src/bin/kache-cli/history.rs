@@ -24,7 +24,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn add(&mut self, outcome: Outcome) {
+    pub fn add(&mut self, outcome: Outcome, n: u64) {
         *match outcome {
             Outcome::Hit => &mut self.hit,
             Outcome::Dup => &mut self.dup,
@@ -32,7 +32,7 @@ impl Tally {
             Outcome::Passthrough => &mut self.passthrough,
             Outcome::Skipped => &mut self.skipped,
             Outcome::Error => &mut self.error,
-        } += 1;
+        } += n;
     }
 
     pub fn restored(&self) -> u64 {
@@ -64,7 +64,7 @@ pub fn outcome_name(outcome: Outcome) -> &'static str {
 pub fn by_action<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<String, Tally> {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for event in events.into_iter().filter(|e| !is_query(e)) {
-        tallies.entry(event.action.clone()).or_default().add(event.outcome);
+        tallies.entry(event.action.clone()).or_default().add(event.outcome, 1);
     }
     tallies
 }

@@ -13,13 +13,17 @@ mod fail;
 mod format;
 mod gc;
 mod history;
+mod index;
+mod list;
 mod monitor;
 mod purge;
+mod report;
 mod run;
 mod setup;
 mod shims;
 mod show;
 mod stats;
+mod summary;
 mod trial;
 mod view;
 
@@ -57,6 +61,8 @@ enum Command {
     Init(setup::InitArgs),
     Try(trial::Args),
     Stats(stats::Args),
+    Report(report::Args),
+    List(list::Args),
     Explain(explain::Args),
     Show(show::Args),
     Monitor(monitor::Args),
@@ -128,6 +134,8 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
         Command::Init(args) => setup::init(args, context, view),
         Command::Try(args) => trial::run(args, context, view),
         Command::Stats(args) => stats::run(args, context, view),
+        Command::Report(args) => report::run(args, context, view),
+        Command::List(args) => list::run(args, context, view),
         Command::Explain(args) => explain::run(args, context, view),
         Command::Show(args) => show::run(args, context, view),
         Command::Monitor(args) => monitor::run(args, context),

@@ -3,6 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 use std::io::{self, IsTerminal, Write};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub const PLAIN: Style = Style::new();
@@ -19,6 +20,8 @@ pub struct View {
     watched: bool,
     /// Someone sits at standard input and sees what is asked.
     pub can_ask: bool,
+    /// Someone reads the output on a terminal.
+    reads: bool,
     drawn: Option<Instant>,
 }
 
@@ -30,6 +33,7 @@ impl View {
             err: Box::new(anstream::stderr()),
             watched,
             can_ask: watched && io::stdin().is_terminal(),
+            reads: io::stdout().is_terminal(),
             drawn: None,
         }
     }
@@ -48,6 +52,32 @@ impl View {
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Output that may be long: on a terminal through the pager. Without one, or where it does not start, as it is.
+    pub fn paged(&mut self, pager: &str, write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<(), crate::Fail> {
+        /// A shell's answer when there is no such program.
+        const NOT_STARTED: [i32; 2] = [126, 127];
+        if self.reads && !pager.is_empty() {
+            let mut command = Command::new("sh");
+            // Leave at once what fits, keep colours, leave the screen as it is.
+            command.arg("-c").arg(pager).env("LESS", "FRX").stdin(Stdio::piped());
+            if let Ok(mut child) = command.spawn() {
+                // An interrupt is the pager's to understand.
+                let _ = ctrlc::set_handler(|| {});
+                let colours = anstream::AutoStream::choice(&io::stdout());
+                if let Some(pipe) = child.stdin.take() {
+                    // The reader leaves when it has seen enough.
+                    let pipe: Box<dyn Write> = Box::new(pipe);
+                    let mut pipe = io::BufWriter::new(anstream::AutoStream::new(pipe, colours));
+                    let _ = write(&mut pipe).and_then(|()| pipe.flush());
+                }
+                if !child.wait()?.code().is_some_and(|code| NOT_STARTED.contains(&code)) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(write(&mut self.out)?)
     }
 
     /// Replaces the line of progress; at most ten times a second.
@@ -101,6 +131,7 @@ pub mod testing {
             err: Box::new(io::sink()),
             watched: false,
             can_ask: false,
+            reads: false,
             drawn: None,
         };
         (view, paper)

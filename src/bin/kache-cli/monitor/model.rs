@@ -50,7 +50,7 @@ pub struct Sums {
 
 impl Sums {
     fn add(&mut self, event: &Event) {
-        self.tally.add(event.outcome);
+        self.tally.add(event.outcome, 1);
         match event.outcome {
             Outcome::Hit | Outcome::Dup => {
                 self.restored_ms = self.restored_ms.saturating_add(event.tool_ms);

@@ -102,7 +102,7 @@ fn phase_report(phase: Phase, runs: &[Run]) -> PhaseReport {
     let events = runs.last().and_then(|r| r.get(&phase)).map_or(&[][..], |m| &m.events);
     let by_action = history::by_action(events);
     let mut outcomes = Tally::default();
-    events.iter().filter(|e| !is_query(e)).for_each(|e| outcomes.add(e.outcome));
+    events.iter().filter(|e| !is_query(e)).for_each(|e| outcomes.add(e.outcome, 1));
     let mut compiled = BTreeSet::new();
     for measured in runs.iter().filter_map(|r| r.get(&phase)).filter(|_| phase.is_next()) {
         compiled.extend(measured.compiled.iter().cloned());

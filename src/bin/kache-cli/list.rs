@@ -1,0 +1,77 @@
+//! `kache list`: the entries of the store. Knows nothing about what is in them.
+
+use crate::Context;
+use crate::fail::{Done, Fail};
+use crate::format::{ago, count, seconds, size};
+use crate::index::{Index, Listed, Sort};
+use crate::view::{FAINT, View};
+use kache_store::Event;
+use serde::Serialize;
+use std::io::Write;
+
+/// List what is stored
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  kache list                      by crate
+  kache list serde                all entries of one crate or package
+  kache list --sort size          the largest first
+  kache list --json
+
+On a terminal the list goes through PAGER, or less. `kache show KEY` tells what is in an entry.")]
+pub struct Args {
+    /// Only entries of this crate or package
+    #[arg(value_name = "CRATE")]
+    name: Option<String>,
+    #[arg(long, value_enum, default_value = "name")]
+    sort: Sort,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    entries: Vec<Listed>,
+}
+
+pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail> {
+    let mut index = Index::open(&context.store, view)?;
+    let entries = index.ask(view, |index| index.entries(args.name.as_deref(), args.sort))?;
+    let found = !entries.is_empty() || args.name.is_none();
+    if args.json {
+        view.json(&Report { version: 1, entries })?;
+    } else if let Some(name) = args.name.filter(|_| entries.is_empty()) {
+        return Err(Fail::Failed(format!("nothing called {name:?} is stored")));
+    } else {
+        view.paged(context.var("PAGER").unwrap_or("less"), |out| show(&entries, out))?;
+    }
+    Ok(Done::when(found))
+}
+
+fn show(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
+    if entries.is_empty() {
+        return writeln!(out, "The cache is empty: there is nothing to list.");
+    }
+    let head = ["size", "hits", "compile", "used"];
+    let [bytes, hits, compile, used] = head;
+    writeln!(out, "{FAINT}{bytes:>9}  {hits:>5}  {compile:>12}  {used:>12}  {:<12}  unit{FAINT:#}", "key")?;
+    let now = Event::now_ms();
+    for e in entries {
+        let unit = if e.unit.is_empty() { &e.name } else { &e.unit };
+        let kind = if e.action.is_empty() || e.action == "rustc" { "" } else { &e.action };
+        writeln!(
+            out,
+            "{:>9}  {:>5}  {:>12}  {:>12}  {}  {unit}{}{FAINT}{kind}{FAINT:#}",
+            size(e.size),
+            e.hits,
+            seconds(e.tool_ms as f64 / 1000.0),
+            ago(now.saturating_sub(e.used)),
+            &e.key[..12],
+            if kind.is_empty() { "" } else { "  " },
+        )?;
+    }
+    let bytes: u64 = entries.iter().map(|e| e.size).sum();
+    writeln!(out, "{FAINT}{}, {} to restore{FAINT:#}", count(entries.len() as u64, "entry"), size(bytes))
+}

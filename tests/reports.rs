@@ -1,0 +1,363 @@
+//! `stats`, `list`, `report`, `purge --crate-name` and `clean`: what they say of a good, an empty and a damaged cache, where
+//! nobody watches, and that what programs read is what is promised.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::*;
+
+const FORMATS: [&str; 6] = ["text", "json", "markdown", "github", "html", "perfetto"];
+
+/// Builds an application with a library twice: two misses, two hits.
+fn built_twice(space: &Space) -> Tree<'_> {
+    let tree = space.tree("one");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.cargo("build").run().ok();
+    tree.clean();
+    tree.cargo("build").run().all_hit();
+    tree
+}
+
+#[track_caller]
+fn says(out: &Outcome, words: &[&str]) {
+    let all = format!("{}{}", out.stdout, out.stderr);
+    for word in words {
+        out.check(all.contains(word), &format!("the command must say {word:?}"));
+    }
+}
+
+#[track_caller]
+fn exits(out: &Outcome, code: i32) {
+    out.check(out.status.code() == Some(code), &format!("the exit code must be {code}"));
+}
+
+#[track_caller]
+fn json(out: &Outcome) -> Value {
+    let value = serde_json::from_str(&out.stdout);
+    out.check(value.is_ok(), "the output must be JSON");
+    value.expect("JSON")
+}
+
+#[track_caller]
+fn valid_report(out: &Outcome) -> Value {
+    let report = json(out.ok());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(root).expect("schema")).expect("JSON");
+    let wrong = faults(&report, &schema, &schema, "report");
+    out.check(wrong.is_empty(), &format!("the report must be as its schema says: {wrong:?}"));
+    report
+}
+
+/// The part of JSON Schema that ours uses; a word that is not understood here is a fault of the schema.
+fn faults(value: &Value, schema: &Value, root: &Value, at: &str) -> Vec<String> {
+    const ANNOTATIONS: [&str; 4] = ["$schema", "$defs", "title", "description"];
+    let mut found = Vec::new();
+    for (word, rule) in schema.as_object().expect("a schema is an object") {
+        let holds = match word.as_str() {
+            word if ANNOTATIONS.contains(&word) => true,
+            "$ref" => {
+                let pointer = rule.as_str().and_then(|r| r.strip_prefix('#')).expect("a reference within");
+                found.extend(faults(value, root.pointer(pointer).expect("what is referred to"), root, at));
+                true
+            }
+            "anyOf" => rule.as_array().expect("schemas").iter().any(|s| faults(value, s, root, at).is_empty()),
+            "type" => {
+                let is = |kind: &Value| match kind.as_str().expect("a type") {
+                    "object" => value.is_object(),
+                    "array" => value.is_array(),
+                    "string" => value.is_string(),
+                    "boolean" => value.is_boolean(),
+                    "null" => value.is_null(),
+                    "number" => value.is_number(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    other => panic!("type {other}"),
+                };
+                rule.as_array().map_or_else(|| is(rule), |kinds| kinds.iter().any(is))
+            }
+            "enum" => rule.as_array().expect("values").contains(value),
+            "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().expect("a number")),
+            "maximum" => value.as_f64().is_none_or(|v| v <= rule.as_f64().expect("a number")),
+            "required" => {
+                rule.as_array().expect("names").iter().all(|name| value.get(name.as_str().expect("a name")).is_some())
+            }
+            "properties" => {
+                for (name, schema) in rule.as_object().expect("properties") {
+                    if let Some(inner) = value.get(name) {
+                        found.extend(faults(inner, schema, root, &format!("{at}.{name}")));
+                    }
+                }
+                true
+            }
+            "additionalProperties" => {
+                let named = schema.get("properties").and_then(Value::as_object);
+                for (name, inner) in value.as_object().into_iter().flatten() {
+                    let inner_at = format!("{at}.{name}");
+                    match (named.is_some_and(|n| n.contains_key(name)), rule) {
+                        (true, _) => {}
+                        (false, Value::Bool(false)) => found.push(format!("{inner_at} is not described")),
+                        (false, rule) => found.extend(faults(inner, rule, root, &inner_at)),
+                    }
+                }
+                true
+            }
+            "items" => {
+                for (n, inner) in value.as_array().into_iter().flatten().enumerate() {
+                    found.extend(faults(inner, rule, root, &format!("{at}[{n}]")));
+                }
+                true
+            }
+            other => panic!("the schema says {other:?}, which is not checked"),
+        };
+        if !holds {
+            found.push(format!("{at}: {word} {rule}"));
+        }
+    }
+    found
+}
+
+/// Guards: the check of the schema finds what is wrong, or the tests below prove nothing.
+#[test]
+fn the_check_finds_faults() {
+    let schema: Value = serde_json::from_str(
+        r##"{"type": "object", "additionalProperties": false, "required": ["a"],
+            "properties": {"a": {"type": "array", "items": {"$ref": "#/$defs/n"}}, "b": {"enum": [1]}},
+            "$defs": {"n": {"type": ["integer", "null"], "minimum": 0, "maximum": 9}}}"##,
+    )
+    .expect("schema");
+    for (text, wrong) in [
+        (r#"{"a": [1, null]}"#, 0),
+        (r#"{"a": [], "b": 1}"#, 0),
+        (r#"{"b": 1}"#, 1),
+        (r#"{"a": [1.5]}"#, 1),
+        (r#"{"a": [-1, 10]}"#, 2),
+        (r#"{"a": [], "c": 1}"#, 1),
+        (r#"{"a": {}, "b": 2}"#, 2),
+    ] {
+        let value = serde_json::from_str(text).expect("JSON");
+        assert_eq!(faults(&value, &schema, &schema, "it").len(), wrong, "{text}");
+    }
+}
+
+#[test]
+fn help_has_examples() {
+    let space = Space::new();
+    for command in ["stats", "report", "list"] {
+        says(space.cli(command).arg("--help").run().ok(), &["Usage: kache", "Examples:\n  "]);
+    }
+    says(space.cli("report --help").run().ok(), &FORMATS);
+    for wrong in ["report --format pdf", "report --top 0", "report --since 7", "list --sort colour", "list a b"] {
+        exits(&space.cli(wrong).run(), 2);
+    }
+}
+
+/// Guards: nothing is made by looking, and every format has its form, also of nothing.
+#[test]
+fn no_cache() {
+    let space = Space::new();
+    for format in FORMATS {
+        let out = space.cli("report --format").arg(format).run();
+        says(out.ok(), &[env!("CARGO_PKG_VERSION")]);
+    }
+    let report = valid_report(&space.cli("report --format json --since all").run());
+    assert_eq!((&report["total"]["hit"], &report["last_build"]), (&0.into(), &Value::Null));
+    says(space.cli("report").run().ok(), &["empty"]);
+    says(space.cli("list").run().ok(), &["empty"]);
+    assert_eq!(json(space.cli("list --json").run().ok())["entries"], Value::Array(Vec::new()));
+    let out = space.cli("list serde").run();
+    exits(&out, 1);
+    says(&out, &["nothing called \"serde\""]);
+    assert!(!space.cache().exists());
+}
+
+#[test]
+fn after_builds() {
+    let space = Space::new();
+    built_twice(&space);
+    let report = valid_report(&space.cli("report --format json").run());
+    assert_eq!((&report["total"]["miss"], &report["total"]["hit"]), (&2.into(), &2.into()), "{report}");
+    assert_eq!((&report["version"], &report["kache"]), (&1.into(), &env!("CARGO_PKG_VERSION").into()));
+    let build = &report["last_build"];
+    assert_eq!((&build["total"]["hit"], build["units"].as_array().map(Vec::len)), (&2.into(), Some(2)), "{report}");
+    let names: BTreeSet<_> =
+        report["slowest_misses"].as_array().expect("misses").iter().map(|m| m["unit"].as_str()).collect();
+    assert_eq!(names.len(), 2, "{report}");
+    let restored: u64 = ["linked_bytes", "cloned_bytes", "copied_bytes"]
+        .iter()
+        .map(|m| report["restored"][m].as_u64().expect("bytes"))
+        .sum();
+    let listed = json(space.cli("list --json").run().ok());
+    let of = |name: &str| {
+        let entries = listed["entries"].as_array().expect("entries");
+        entries.iter().find(|e| e["name"] == name).unwrap_or_else(|| panic!("{name} in {listed}")).clone()
+    };
+    let sizes = of("app")["size_bytes"].as_u64().expect("size") + of("part")["size_bytes"].as_u64().expect("size");
+    assert!(restored > 0 && sizes >= restored, "what was restored is what is stored: {sizes} and {restored}");
+    assert_eq!((&of("app")["hits"], &of("part")["hits"]), (&1.into(), &1.into()), "{listed}");
+    valid_report(&space.cli("report --format json --since 30m --top 1").run());
+
+    says(space.cli("report").run().ok(), &["50.0 %", "Last build", "2 of 2 lookups", "Slowest misses", "part-"]);
+    says(space.cli("report --format markdown").run().ok(), &["| rustc | 2 | 0 | 2 |", "### Slowest misses"]);
+    says(space.cli("report --format github").run().ok(), &["<details><summary>Slowest misses</summary>"]);
+    says(space.cli("list part").run().ok(), &["part-", "1 entry"]);
+    assert!(!space.cli("list part").run().stdout.contains("app"));
+    let by = |sort: &str, field: &str| -> Vec<u64> {
+        let out = json(space.cli("list --json --sort").arg(sort).run().ok());
+        out["entries"].as_array().expect("entries").iter().map(|e| e[field].as_u64().expect("a number")).collect()
+    };
+    for (sort, field) in [("size", "size_bytes"), ("hits", "hits"), ("age", "used_ms")] {
+        let values = by(sort, field);
+        assert!(values.len() >= 2 && values.is_sorted_by(|a, b| a >= b), "{sort}: {values:?}");
+    }
+}
+
+/// Guards: the page holds the build's units, is whole, and asks for nothing from elsewhere.
+#[test]
+fn the_page_needs_nothing_else() {
+    let space = Space::new();
+    let tree = built_twice(&space);
+    tree.edit("part/src/lib.rs", "1", "2");
+    tree.cargo("build").run().ok();
+    let page = space.path("report.html");
+    let out = space.cli("report --format html --output").arg(&page).run();
+    out.ok().check(out.stdout.is_empty(), "the page goes to the file");
+    let page = fs::read_to_string(page).expect("the page");
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    for outside in ["http:", "https:", "src=", "href=", "@import", "url(", "fetch("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for (open, close) in [("<svg", "</svg>"), ("<rect", "</rect>"), ("<table", "</table>"), ("<title", "</title>")] {
+        let closed = page.matches(close).count() + page.matches("\"/></svg>").count() * usize::from(open == "<rect");
+        assert_eq!(page.matches(open).count(), closed, "{open}");
+    }
+    assert!(page.matches("part-").count() >= 2 && page.contains("class=\"miss\"") && page.contains("<footer>kache "));
+}
+
+/// Guards: slices name unit and outcome, lie in named lanes, and never overlap within one.
+#[test]
+fn traces_are_of_their_format() {
+    let space = Space::new();
+    built_twice(&space);
+    let trace = json(space.cli("report --format perfetto").run().ok());
+    assert_eq!(trace["otherData"]["kache"], env!("CARGO_PKG_VERSION"));
+    let events = trace["traceEvents"].as_array().expect("events");
+    let of = |phase: &str| events.iter().filter(|e| e["ph"] == phase).collect::<Vec<_>>();
+    let named: BTreeSet<_> = of("M").iter().filter(|e| e["name"] == "thread_name").map(|e| lane(e)).collect();
+    let mut slices = of("X");
+    assert!(slices.len() >= 4, "{trace}");
+    slices.sort_by_key(|s| (lane(s), s["ts"].as_u64()));
+    for s in &slices {
+        assert!(named.contains(&lane(s)), "{s}");
+        assert_eq!(s["cat"], s["args"]["outcome"]);
+        let name = s["name"].as_str().expect("a name");
+        assert!(name.ends_with(&format!("({})", s["cat"].as_str().expect("outcome"))), "{s}");
+    }
+    for pair in slices.windows(2).filter(|p| lane(p[0]) == lane(p[1])) {
+        let end = pair[0]["ts"].as_u64().expect("ts") + pair[0]["dur"].as_u64().expect("dur");
+        assert!(end <= pair[1]["ts"].as_u64().expect("ts") + 1, "{} overlaps {}", pair[0], pair[1]);
+    }
+    let app = slices.iter().filter(|s| s["name"].as_str().is_some_and(|n| n.starts_with("app-")));
+    let outcomes: Vec<_> = app.map(|s| s["cat"].as_str().expect("outcome")).collect();
+    assert_eq!(outcomes.len(), 2);
+    assert!(outcomes.contains(&"hit") && outcomes.contains(&"miss"), "{outcomes:?}");
+}
+
+fn lane(event: &Value) -> (u64, u64) {
+    (event["pid"].as_u64().expect("pid"), event["tid"].as_u64().expect("tid"))
+}
+
+/// Guards: a lost or damaged index is built anew and that is said; the answers are the same, and builds never notice.
+#[test]
+fn the_index_is_built_anew() {
+    let space = Space::new();
+    let tree = built_twice(&space);
+    let answer = |told: bool| {
+        let out = space.cli("report --format json --since all").run();
+        let report = valid_report(&out);
+        out.check(out.stderr.contains("index") == told, "a new index is told, and only that");
+        (report["total"].clone(), report["store"]["entries"].clone(), space.cli("list --sort size").run().stdout)
+    };
+    let lines = |text: &str| text.lines().map(|l| l.split_whitespace().last().map(str::to_owned)).collect::<Vec<_>>();
+    let before = answer(true);
+    let index = space.cache().join("v1/index.db");
+    let whole = fs::read(&index).expect("the index");
+    let mut torn = whole.clone();
+    torn[4096..].fill(0xff);
+    let damages: [Option<&[u8]>; 5] = [None, Some(b""), Some(b"no database at all"), Some(&whole[..5000]), Some(&torn)];
+    for damage in damages {
+        remove(&index);
+        if let Some(bytes) = damage {
+            fs::write(&index, bytes).expect("damage");
+        }
+        tree.clean();
+        tree.cargo("build").run().all_hit();
+        let after = answer(true);
+        assert_eq!((&after.1, lines(&after.2)), (&before.1, lines(&before.2)));
+        answer(false);
+    }
+    // Where it can't be, the answers come without it.
+    remove(&index);
+    fs::create_dir(&index).expect("a directory in its place");
+    tree.clean();
+    tree.cargo("build").run().all_hit();
+    assert_eq!(answer(true).1, before.1);
+}
+
+#[test]
+fn damaged_cache() {
+    let space = Space::new();
+    let tree = built_twice(&space);
+    space.cli("list").run().ok();
+    let files = |kind: &str| files_below(&space.cache().join("v1").join(kind));
+    for (n, file) in files("blobs").into_iter().chain(files("entries")).chain(files("inputs")).enumerate() {
+        remove(&file);
+        fs::write(&file, if n % 2 == 0 { "" } else { "not what it was" }).expect("damage");
+    }
+    for log in files("events") {
+        let mut lines = fs::read(&log).expect("log");
+        lines.extend(b"{\"v\":1,\"torn\n\xff\xfe\n{\"v\":99}\n{\"v\":1,\"time\":18446744073709551615}\n");
+        fs::write(&log, lines).expect("damage");
+    }
+    for index in [true, false] {
+        if !index {
+            remove(&space.cache().join("v1/index.db"));
+        }
+        let report = valid_report(&space.cli("report --format json --since all").run());
+        assert_eq!(report["total"]["hit"], 2, "what can be read of the log counts: {report}");
+        for command in ["stats", "list", "report --format html", "report --format perfetto"] {
+            space.cli(command).run().ok();
+        }
+    }
+    assert_eq!(json(space.cli("list --json").run().ok())["entries"], Value::Array(Vec::new()));
+    tree.clean();
+    tree.cargo("build").run().ok();
+
+    let file = space.path("file");
+    fs::write(&file, "").expect("file");
+    for command in ["stats", "list", "report"] {
+        let out = space.cli(command).env("KACHE_CACHE_DIR", &file).run();
+        out.check(out.status.code().is_some_and(|c| c < 2), "no crash");
+        out.check(!out.stderr.contains("panicked"), "no panic");
+    }
+}
+
+/// Guards: no escape sequence, no pager and no question without a terminal; a reader that leaves is no error.
+#[test]
+fn without_a_terminal() {
+    let space = Space::new();
+    built_twice(&space);
+    for command in ["list", "report", "report --format markdown", "stats"] {
+        let out = space.cli(command).env("PAGER", "echo paged; cat").run();
+        out.ok().check(!out.stdout.contains("paged"), "no pager without a terminal");
+        let plain = !out.stdout.contains('\x1b') && !out.stderr.contains('\x1b');
+        out.check(plain, "no escape sequence without a terminal");
+    }
+    let line = format!("{} list --json | head -n 1 >/dev/null; exit $?", kache_cli().display());
+    let out = space.command("sh", &space.path("")).arg("-c").arg(line).env("KACHE_CACHE_DIR", space.cache()).run();
+    out.check(out.ok().stderr.is_empty(), "nothing to say of a closed pipe");
+    let out = space.cli("report --output /nowhere/at/all").run();
+    exits(&out, 1);
+    says(&out, &["/nowhere/at/all"]);
+}
