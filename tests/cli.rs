@@ -140,7 +140,8 @@ fn the_change_behind_a_miss_is_named() {
     drop(space.cli("purge -y").run());
 }
 
-/// Guards: lost and mangled files are survived by every command, found by `doctor --verify`, and gone after it.
+/// Guards: lost and mangled files are survived by every command, found by `doctor --verify`, and
+/// gone after `--repair`.
 #[test]
 fn damaged_cache() {
     let space = Space::new();
@@ -163,6 +164,7 @@ fn damaged_cache() {
     let out = space.cli("doctor --verify --json").env("RUSTC_WRAPPER", kache()).run();
     exits(&out, 1);
     json(&out);
+    says(space.cli("doctor --repair").env("RUSTC_WRAPPER", kache()).run().ok(), &["removed"]);
     let out = space.cli("doctor --verify").env("RUSTC_WRAPPER", kache()).run();
     says(out.ok(), &["all whole"]);
     tree.clean();

@@ -303,3 +303,149 @@ fn builds_are_served() {
     compile().ok().all_hit();
     assert_eq!(fs::read(tree.path.join("x.o")).expect("object"), object);
 }
+
+// --- the doctor ----------------------------------------------------------------------------------------------------
+
+/// What the doctor found about one thing: level and text.
+fn found(out: &Outcome, about: &str) -> (String, String) {
+    let report: serde_json::Value = serde_json::from_str(&out.stdout).unwrap_or_default();
+    out.check(report["version"] == 1 && report["kache"].is_string(), "JSON with a version");
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    for f in &findings {
+        let level = f["level"].as_str().unwrap_or_default();
+        out.check(["ok", "note", "problem"].contains(&level), "a known level");
+        out.check(f["text"].is_string() && f["about"].is_string(), "about something");
+        out.check((level == "ok") == f["advice"].is_null(), "advice where something is to do");
+    }
+    let problems = findings.iter().any(|f| f["level"] == "problem");
+    out.check(report["ok"] == !problems && out.status.success() != problems, "the end is that of the findings");
+    match findings.iter().find(|f| f["about"] == about) {
+        Some(f) => (f["level"].as_str().unwrap_or_default().into(), f["text"].as_str().unwrap_or_default().into()),
+        None => panic!("nothing about {about}\n{}", out.world()),
+    }
+}
+
+fn doctor<'s>(space: &'s Space, args: &str) -> Run<'s> {
+    space.cli("doctor --json").args(args).env("RUSTC_WRAPPER", kache())
+}
+
+/// Guards: the doctor tries it: both compilers, in both modes, and leaves nothing behind.
+#[test]
+fn the_self_test_works_here() {
+    let space = Space::new();
+    let before = homes(&space);
+    for observe in ["1", "0"] {
+        let out = doctor(&space, "").env("KACHE_OBSERVE", observe).run();
+        let (level, text) = found(&out, "self-test, Rust");
+        out.check(level == "ok" && text.contains("restored to the byte"), "Rust works");
+        out.check(text.contains("inputs observed") == (observe == "1"), "observed as asked");
+        let (level, _) = found(&out, "self-test, C");
+        out.check(level == if on_path("cc") { "ok" } else { "note" }, "C works");
+    }
+    assert_eq!(homes(&space), before);
+    assert!(!space.cache().exists());
+    let left: Vec<_> =
+        files_below(&space.path("")).into_iter().filter(|f| f.to_string_lossy().contains("doctor")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Guards: a wrapper that serves wrong bytes, or stores nothing, is found by the self-test.
+#[test]
+fn the_self_test_can_fail() {
+    let space = Space::new();
+    let bin = space.path("install");
+    fs::create_dir_all(&bin).expect("directory");
+    fs::copy(kache_cli(), bin.join("kache-cli")).expect("copy");
+    let version = space.command(kache(), &bin).arg("--version").run().stdout;
+    let ask = |wrapper: &str| {
+        write_script(&bin.join("kache"), &wrapper.replace("VERSION", version.trim()));
+        let run = space.command(bin.join("kache-cli"), &space.path("")).args("doctor --json");
+        let out = run.env("RUSTC_WRAPPER", bin.join("kache")).env("KACHE_CACHE_DIR", space.cache()).run();
+        exits(&out, 1);
+        found(&out, "self-test, Rust")
+    };
+    let start = "#!/bin/sh\ncase $1 in --version) echo VERSION; exit;; esac\n";
+    let (level, text) = ask(&format!("{start}exec \"$@\"\n"));
+    assert!(level == "problem" && text.contains("no event"), "{text}");
+    let real = kache().display();
+    let (level, text) = ask(&format!("{start}{real} \"$@\" && echo x >> out/part.o\n"));
+    assert!(level == "problem" && text.contains("other bytes"), "{text}");
+    // It restores the first result whatever changed.
+    let stubborn = "if [ -e kept ]; then cp kept out/part.o; printf two > part.txt; printf one > part.txt; fi\n";
+    let (level, text) = ask(&format!("{start}{stubborn}{real} \"$@\" && cp out/part.o kept\n"));
+    assert!(level == "problem" && text.contains("did not see it"), "{text}");
+    let (level, text) = ask(&format!("{start}exec {real} --no-such-thing\n"));
+    assert!(level == "problem" && text.contains("fails through kache"), "{text}");
+
+    // Two installations that differ.
+    write_script(&bin.join("kache"), "#!/bin/sh\necho kache 0.0.1\n");
+    let out = space.command(bin.join("kache-cli"), &space.path("")).args("doctor --json").run();
+    let (level, text) = found(&out, "programs");
+    assert!(level == "problem" && text.contains("0.0.1"), "{text}");
+}
+
+/// Guards: damage is only told by --verify, removed by --repair, and then gone.
+#[test]
+fn verify_tells_and_repair_removes() {
+    let space = Space::new();
+    let tree = space.tree("one");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    tree.cargo("build").run().ok();
+    let kinds = ["blobs", "entries", "actions", "inputs"];
+    let all = || kinds.map(|kind| files_below(&space.cache().join("v1").join(kind)));
+    assert_eq!(found(&doctor(&space, "--verify").run(), "store").0, "ok");
+    for files in all() {
+        remove(&files[0]);
+        fs::write(&files[0], "damage").expect("damage");
+    }
+    let damaged = all();
+    let (level, text) = found(&doctor(&space, "--verify").run(), "store");
+    assert!(level == "problem" && text.contains("4 damaged files"), "{text}");
+    assert_eq!(all(), damaged, "--verify only tells");
+    let (level, text) = found(&doctor(&space, "--repair").run(), "store");
+    assert!(level == "note" && text.contains("4 damaged files"), "{text}");
+    assert_eq!(found(&doctor(&space, "--verify").run(), "store").0, "ok");
+    tree.clean();
+    tree.cargo("build").run().ok();
+    tree.assert_fresh("build");
+}
+
+/// Guards: --fix does what init does but for the shell, and what it can't do is a problem.
+#[test]
+fn fix_sets_up() {
+    let space = Space::new();
+    let out = cli(&space, "doctor --json --fix").run();
+    assert_eq!(found(&out, "fix").0, "ok");
+    assert_eq!(found(&out, "wiring").0, "ok");
+    let (level, text) = found(&out, "compilers");
+    assert!(level == "note" && text.contains("not on PATH"), "{text}");
+    assert!(!space.path("home/.bashrc").exists());
+    let shims = space.path("home/.local/share/kache/shims");
+    let path = format!("{}:{}", shims.display(), space.path("bin").display());
+    let out = cli(&space, "doctor --json").env("PATH", path).run();
+    assert_eq!(found(&out, "compilers").0, "ok");
+    cli(&space, "uninit -y").run().ok();
+
+    write_file(&space.path(CONFIG), "[build\n");
+    assert_eq!(found(&cli(&space, "doctor --json --fix").run(), "fix").0, "problem");
+    assert_eq!(config(&space), "[build\n");
+}
+
+/// Guards: of sccache's directory only what is its own goes, only when asked, and not while it is in use.
+#[test]
+fn sccache_goes_only_when_asked() {
+    let space = Space::new();
+    let theirs = space.path("home/.cache/sccache");
+    write_file(&theirs.join("a/b/c/abc"), "cached");
+    write_file(&theirs.join("preprocessor/1/x"), "cached");
+    write_file(&theirs.join("notes.txt"), "mine");
+    write_file(&theirs.join("photos/1"), "mine");
+    exits(&cli(&space, "doctor --purge-sccache").run(), 2);
+    let used = cli(&space, "doctor --json --fix --purge-sccache").env("RUSTC_WRAPPER", "sccache").run();
+    assert_eq!(found(&used, "sccache").0, "problem");
+    found(&cli(&space, "doctor --json --fix").run(), "fix");
+    assert!(theirs.join("a/b/c/abc").exists());
+    assert_eq!(found(&cli(&space, "doctor --json --fix --purge-sccache").run(), "sccache").0, "ok");
+    let left: Vec<_> = files_below(&theirs);
+    assert_eq!(left, [theirs.join("notes.txt"), theirs.join("photos/1")]);
+}

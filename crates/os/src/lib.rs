@@ -69,6 +69,14 @@ impl Meta {
     }
 }
 
+/// What is free on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub bytes: u64,
+    /// Where their number is limited.
+    pub inodes: Option<u64>,
+}
+
 /// How a file came to its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {

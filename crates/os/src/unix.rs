@@ -1,6 +1,6 @@
 //! Unix (Linux first): bare system calls with typed errors, or the standard library where that does the same.
 
-use crate::{FileKind, Meta, Method, Stamp};
+use crate::{FileKind, Meta, Method, Room, Stamp};
 use rustix::fs::{self as rfs, AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -528,10 +528,12 @@ pub fn kill_group(leader: &std::process::Child) {
     }
 }
 
-/// Bytes that may still be written on the file system of `dir`.
-pub fn free_space(dir: &Path) -> io::Result<u64> {
+/// What may still be written on the file system of `dir`.
+pub fn room(dir: &Path) -> io::Result<Room> {
     let stat = rfs::statvfs(dir)?;
-    Ok(stat.f_bavail * stat.f_frsize)
+    // File systems that make inodes as they go tell of none at all.
+    let inodes = (stat.f_files > 0).then_some(stat.f_favail);
+    Ok(Room { bytes: stat.f_bavail * stat.f_frsize, inodes })
 }
 
 /// Kills this process at once, as a power cut would: for fault injection.

@@ -3,8 +3,8 @@
 //! Runs off the build path, one at a time under a lock. Builds never wait for it: whatever it removes between a build's
 //! lookup and its restore is a miss there.
 
-use crate::{Entry, Store, record};
-use kache_key::Digest;
+use crate::{Entry, Inputs, Store, record};
+use kache_key::{Digest, PathSet};
 use kache_os::Lock;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -52,9 +52,9 @@ pub struct VerifyReport {
     pub entries: u64,
     pub blobs: u64,
     pub bytes: u64,
-    /// Files that were not what they should be; they are removed.
+    /// Files that are not what they should be.
     pub damaged: Vec<PathBuf>,
-    /// Entries that name a blob that is not there (any longer); they are removed.
+    /// Entries that name a blob that is not there, or damaged.
     pub incomplete: u64,
 }
 
@@ -221,36 +221,62 @@ impl Store {
         }
     }
 
-    /// Reads every entry and blob and removes what is damaged. `progress` gets (done, total) files.
-    pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> io::Result<VerifyReport> {
-        let (blobs, entries) = (self.scan("blobs"), self.scan("entries"));
-        let total = (blobs.len() + entries.len()) as u64;
-        let mut report = VerifyReport::default();
-        for file in &blobs {
+    /// Reads every blob and record; `repair` removes what is damaged. `progress` gets (done, total) files.
+    pub fn verify(&self, repair: bool, mut progress: impl FnMut(u64, u64)) -> io::Result<VerifyReport> {
+        let blobs = self.scan("blobs");
+        let kinds = ["entries", "actions", "inputs"].map(|kind| (kind, self.scan(kind)));
+        let total = blobs.len() + kinds.iter().map(|(_, files)| files.len()).sum::<usize>();
+        let (mut report, mut done) = (VerifyReport::default(), 0);
+        let mut bad = HashSet::new();
+        let mut damaged = Vec::new();
+        for file in blobs {
             report.blobs += 1;
             report.bytes += file.meta.size;
-            let whole = file.digest.is_some_and(|d| self.check_blob(&d, file.meta.size, true));
+            let read = || Digest::of_reader(&mut std::fs::File::open(&file.path)?);
+            let whole = file.meta.is_file() && file.digest.is_some_and(|d| read().is_ok_and(|is| is == d));
+            // Evicted since it was listed?
             if !whole && kache_os::lstat(&file.path).is_ok() {
-                // Not named by a digest at all.
-                std::fs::remove_file(&file.path)?;
+                bad.extend(file.digest);
+                damaged.push(file.path);
             }
-            if !whole {
-                report.damaged.push(file.path.clone());
-            }
-            progress(report.blobs + report.entries, total);
+            done += 1;
+            progress(done, total as u64);
         }
-        for file in &entries {
-            report.entries += 1;
-            match record::read::<Entry>(&file.path, record::ENTRY) {
-                None => report.damaged.push(file.path.clone()),
-                Some(entry) if !entry.blobs().all(|(d, size)| self.check_blob(d, size, false)) => {
-                    report.incomplete += 1;
-                    std::fs::remove_file(&file.path)?;
+        let mut incomplete = Vec::new();
+        for (kind, files) in kinds {
+            for file in files {
+                let whole = match kind {
+                    "entries" => {
+                        report.entries += 1;
+                        let entry = record::look::<Entry>(&file.path, record::ENTRY);
+                        let there = |(d, size): (&Digest, u64)| {
+                            !bad.contains(d) && kache_os::lstat(&self.blob_path(d)).is_ok_and(|m| m.size == size)
+                        };
+                        if let Ok(Some(entry)) = &entry
+                            && !entry.blobs().all(there)
+                        {
+                            incomplete.push(file.path.clone());
+                        }
+                        entry.map(|e| e.is_some())
+                    }
+                    "actions" => record::look::<Vec<PathSet>>(&file.path, record::ACTION).map(|r| r.is_some()),
+                    _ => record::look::<Inputs>(&file.path, record::INPUTS).map(|r| r.is_some()),
+                };
+                if !whole.unwrap_or_else(|e| e.kind() == io::ErrorKind::NotFound) {
+                    damaged.push(file.path);
                 }
-                Some(_) => {}
+                done += 1;
+                progress(done, total as u64);
             }
-            progress(report.blobs + report.entries, total);
         }
+        report.incomplete = incomplete.len() as u64;
+        for path in damaged.iter().chain(&incomplete).filter(|_| repair) {
+            match std::fs::remove_file(path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(path, Err(e)),
+                _ => {}
+            }
+        }
+        report.damaged = damaged;
         Ok(report)
     }
 

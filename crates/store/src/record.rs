@@ -35,14 +35,18 @@ pub fn decode<T: DeserializeOwned>(magic: &[u8; 8], data: &[u8]) -> Option<T> {
     postcard::from_bytes(payload).ok()
 }
 
+/// Reads a record; `Ok(None)` when it is damaged or of another version.
+pub fn look<T: DeserializeOwned>(path: &Path, magic: &[u8; 8]) -> std::io::Result<Option<T>> {
+    match kache_os::read_bounded(path, LIMIT) {
+        Ok(data) => Ok(decode(magic, &data)),
+        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// Reads a record; removes it when it is damaged or of another version.
 pub fn read<T: DeserializeOwned>(path: &Path, magic: &[u8; 8]) -> Option<T> {
-    let data = match kache_os::read_bounded(path, LIMIT) {
-        Ok(data) => data,
-        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => Vec::new(),
-        Err(_) => return None,
-    };
-    let value = decode(magic, &data);
+    let value = look(path, magic).ok()?;
     if value.is_none() {
         let _ = std::fs::remove_file(path);
     }

@@ -110,6 +110,10 @@ impl Context {
         self.absolute_var("XDG_DATA_HOME").or_else(|| Some(self.absolute_var("HOME")?.join(".local/share")))
     }
 
+    pub fn cache_home(&self) -> Option<PathBuf> {
+        self.absolute_var("XDG_CACHE_HOME").or_else(|| Some(self.absolute_var("HOME")?.join(".cache")))
+    }
+
     pub fn config_home(&self) -> Option<PathBuf> {
         self.absolute_var("XDG_CONFIG_HOME").or_else(|| Some(self.absolute_var("HOME")?.join(".config")))
     }

@@ -137,6 +137,11 @@ fn data_dir(context: &Context) -> Result<PathBuf, Fail> {
     Ok(dir.join("kache"))
 }
 
+/// Where the links named like compilers are.
+pub fn shims_dir(context: &Context) -> Option<PathBuf> {
+    Some(context.data_home()?.join("kache").join(SHIMS))
+}
+
 pub fn init(args: InitArgs, context: &Context, view: &mut View) -> Result<Done, Fail> {
     let mut record = Record::load(&data_dir(context)?);
     let plan = plan(context, &record, !args.no_shell)?;
@@ -160,6 +165,19 @@ pub fn init(args: InitArgs, context: &Context, view: &mut View) -> Result<Done, 
         writeln!(view.out, "{FAINT}The links count in shells that are started from now on.{FAINT:#}")?;
     }
     Ok(Done::Fine)
+}
+
+/// Sets up whatever concerns no shell, without asking, and says what it did.
+pub fn fix(context: &Context) -> Result<Vec<String>, Fail> {
+    let mut record = Record::load(&data_dir(context)?);
+    let plan = plan(context, &record, false)?;
+    let mut done: Vec<String> = plan.edits.iter().map(|e| format!("{}: {}", e.path.display(), e.text)).collect();
+    done.extend(plan.links.iter().map(|l| match &l.target {
+        Some(target) => format!("{} leads to {}", l.path.display(), target.display()),
+        None => format!("{} removed", l.path.display()),
+    }));
+    plan.carry_out(&mut record)?;
+    Ok(done)
 }
 
 fn agreed(yes: bool, command: &str, view: &mut View) -> Result<bool, Fail> {
