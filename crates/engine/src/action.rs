@@ -81,6 +81,8 @@ pub struct Action {
     pub allow_clock: bool,
     /// Scratch that is neither input nor output (`-C incremental`).
     pub scratch: Option<PathBuf>,
+    /// Roots whose places the arguments name: sources that ask for their own path may measure or hash it.
+    pub named: Vec<Root>,
     /// The unit has a result in this target directory and compiles incrementally.
     pub editing: bool,
     /// Roots the entry is bound to outright.

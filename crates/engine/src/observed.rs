@@ -162,6 +162,10 @@ pub fn read(
             Touch::Clock if record.arg as u32 > traits.clock_reads || is_compiler(exe) && action.scratch.is_none() => {
                 return Err(Why::new(Reason::Clock, path(exe).display()));
             }
+            // What comes in by a stream has no name to look at again. (A source is read and kept by the adapter.)
+            Touch::Open if action.kind == Kind::Cc && record.flags & flag::WRITE == 0 && is_stream(&record.a) => {
+                return Err(Why::new(Reason::SpecialInput, path(&record.a).display()));
+            }
             Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
             Touch::Where if action.kind == Kind::BuildScript => {
                 reading.asked_where |= programs::is_rust_binary(path(exe));
@@ -187,6 +191,12 @@ pub fn read(
         reading.inputs.insert(Input::Search { name: bytes(&action.program).to_vec(), dirs: vec![Vec::new()] });
     }
     reading.finish(start, macros.is_empty(), variables)
+}
+
+fn is_stream(file: &[u8]) -> bool {
+    file == b"/dev/stdin"
+        || file.starts_with(b"/dev/fd/")
+        || file.starts_with(b"/proc/") && memchr::memmem::find(file, b"/fd/").is_some()
 }
 
 fn is_compiler(exe: &[u8]) -> bool {
@@ -503,6 +513,9 @@ impl Reading<'_> {
                 _ => kache_os::stat(place),
             };
             match meta {
+                Ok(meta) if history.opened != 0 && !meta.is_file() && meta.kind != kache_os::FileKind::Dir => {
+                    return Err(Why::new(Reason::SpecialInput, place.display()));
+                }
                 Ok(_) if history.missed => return Err(Why::new(Reason::ChangedInput, place.display())),
                 // What was read may lie elsewhere since, unchanged, with another in its place.
                 Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
@@ -555,7 +568,9 @@ impl Reading<'_> {
         }
         for (name, by_user) in std::mem::take(&mut self.variables) {
             // What a user's own code searches there is found by no record.
-            let counts = variables.tracked.contains(&name) || by_user && name == b"LD_LIBRARY_PATH";
+            // (ld asks for it, too: it looks there for what libraries need.)
+            let searches = by_user || self.action.kind == Kind::Cc;
+            let counts = variables.tracked.contains(&name) || searches && name == b"LD_LIBRARY_PATH";
             if !counts && (is_plumbing(&name) || !by_user && noisy_variable(&name)) {
                 continue;
             }

@@ -26,6 +26,7 @@ pub enum Reason {
     TooNew,
     WroteElsewhere,
     Leftovers,
+    SpecialInput,
     SpecialOutput,
     StoreFailed,
     LongStream,
@@ -40,7 +41,7 @@ pub struct Explanation {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 26] = [
         Reason::Disabled,
         Reason::Excluded,
         Reason::UnknownTool,
@@ -62,6 +63,7 @@ impl Reason {
         Reason::TooNew,
         Reason::WroteElsewhere,
         Reason::Leftovers,
+        Reason::SpecialInput,
         Reason::SpecialOutput,
         Reason::StoreFailed,
         Reason::LongStream,
@@ -101,6 +103,10 @@ impl Reason {
             Reason::TooNew => ("too-new", "an input changed within a clock tick of the start"),
             Reason::WroteElsewhere => ("wrote-elsewhere", "the action wrote outside of its output directory"),
             Reason::Leftovers => ("leftovers", "OUT_DIR held files of an earlier run"),
+            Reason::SpecialInput => (
+                "special-input",
+                "an input is a stream, or more than its path and content counts (a time, a second name)",
+            ),
             Reason::SpecialOutput => ("special-output", "an output is neither file, directory nor symbolic link"),
             Reason::StoreFailed => ("store-failed", "the result could not be written to the cache"),
             Reason::LongStream => ("long-stream", "what the tool printed is too long to store"),

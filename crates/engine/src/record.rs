@@ -1,15 +1,16 @@
 //! Recording: from a finished run to blobs, an entry and a path set.
 
 use crate::action::{Action, Kind, Outputs};
+use crate::adapter::cc;
 use crate::reason::{Reason, Why};
 use crate::run::{Ran, STREAM_LIMIT, said_something};
-use crate::sources::Variables;
+use crate::sources::{self, Variables};
 use crate::world::World;
 use crate::{Session, declared, declared_cc, observed};
 use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State};
 use kache_os::{FileKind, bytes};
 use kache_store::{Data, Entry, Inputs, Output, OutputKind, Remembered, SEAL};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,7 @@ impl Session<'_> {
             }
             None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new(), true),
         };
+        let same = if action.kind == Kind::Cc { twins(world, &set)? } else { Vec::new() };
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
         self.install_script(action).map_err(failed)?;
         let mut leaked = BTreeSet::new();
@@ -59,7 +61,7 @@ impl Session<'_> {
         let checkout = action.roots.of_checkout();
         let [stdout, stderr] = [&ran.stdout, &ran.stderr].map(|stream| {
             let stored = checkout.encode(stream, form);
-            leaked.extend(scanned(&action.roots).leaks(&stored));
+            leaked.extend(scanned(action).leaks(&stored));
             self.keep(stored).map_err(failed)
         });
         let (stdout, stderr) = (stdout?, stderr?);
@@ -73,6 +75,10 @@ impl Session<'_> {
         };
         let mut inputs: BTreeSet<Input> = set.inputs.into_iter().collect();
         inputs.extend(leaked.into_iter().map(Input::Place));
+        inputs.extend(same);
+        if !action.named.is_empty() && sources::ask_for_their_path(world, &inputs) {
+            inputs.extend(action.named.iter().map(|root| Input::Place(*root)));
+        }
         if said_something(action, &ran.stderr) {
             inputs.insert(Input::Messages);
         }
@@ -163,6 +169,9 @@ impl Session<'_> {
                     // Through a link, into a pipe: a restore could not do the same.
                     if !kache_os::lstat(place).is_ok_and(|m| m.is_file() && m.links == 1) {
                         return Err(Why::new(Reason::SpecialOutput, place.display()));
+                    }
+                    if action.kind == Kind::Cc && cc::holds_times(&action.args, place) {
+                        return Err(Why::new(Reason::SpecialInput, place.display()));
                     }
                     self.output(action, world, place.clone(), FileKind::File, leaked, &mut found)?;
                 }
@@ -274,11 +283,11 @@ impl Session<'_> {
             if form == Form::Plain && checkout.tells_length(&data) {
                 leaked.extend(checkout.iter().map(|(root, _)| root));
             }
-            leaked.extend(scanned(&action.roots).leaks(&stored));
+            leaked.extend(scanned(action).leaks(&stored));
             let data = self.keep(stored)?;
             return Ok(OutputKind::Text { data, form, executable });
         }
-        leaked.extend(scanned(&action.roots).leaks(&data));
+        leaked.extend(scanned(action).leaks(&data));
         if data.len() <= INLINE && !shared {
             return Ok(OutputKind::File { data: Data::Inline(data), executable });
         }
@@ -323,10 +332,35 @@ fn is_shared(action: &Action, place: &Path) -> bool {
         || (matches!(action.kind, Kind::Rustc | Kind::Clippy) && place.extension().is_some_and(|e| e == "rlib"))
 }
 
-/// The roots whose literal places bind. Not `/tmp`: the standard library itself names it.
-fn scanned(roots: &Roots) -> Roots {
+/// Of a compile, files of equal content that may be included once only: the compilers take two for one if they are the
+/// same file (clang), or have the same time (gcc). By which links they are the same is an input.
+fn twins(world: &World, set: &PathSet) -> Result<Vec<Input>, Why> {
+    let mut by_content: BTreeMap<Vec<u8>, Vec<(&Vec<u8>, PathBuf)>> = BTreeMap::new();
+    for input in &set.inputs {
+        let (Input::Path(stored), State::File { digest, .. }) = (input, world.state(input)) else { continue };
+        let Some(place) = world.place(stored) else { continue };
+        by_content.entry(digest.as_bytes().to_vec()).or_default().push((stored, place));
+    }
+    let mut found = Vec::new();
+    for same in by_content.into_values().filter(|same| same.len() > 1) {
+        let text = std::fs::read(&same[0].1).unwrap_or_default();
+        if ![&b"once"[..], b"import"].iter().any(|word| memchr::memmem::find(&text, word).is_some()) {
+            continue;
+        }
+        let mut real = same.iter().map(|(_, place)| std::fs::canonicalize(place).ok());
+        let first = real.next().flatten();
+        if !real.all(|other| other == first) {
+            return Err(Why::new(Reason::SpecialInput, same[0].1.display()));
+        }
+        found.extend(same.iter().map(|(stored, _)| Input::Resolve(stored.to_vec())));
+    }
+    Ok(found)
+}
+
+/// The roots whose literal places bind. Not `/tmp`, which Rust's standard library itself names, but for C.
+fn scanned(action: &Action) -> Roots {
     let mut scanned = Roots::default();
-    for (root, place) in roots.iter().filter(|(_, place)| *place != b"/tmp") {
+    for (root, place) in action.roots.iter().filter(|(_, place)| action.kind == Kind::Cc || *place != b"/tmp") {
         scanned.add(root, place);
     }
     scanned

@@ -3,7 +3,9 @@
 use crate::action::{Action, Kind};
 use crate::world::World;
 use kache_config::Settings;
+use kache_key::Input;
 use kache_os::{bytes, path};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// rustc's dep-info: sources and tracked variables.
@@ -14,6 +16,29 @@ pub struct DepInfo {
 }
 
 const LIMIT: u64 = 64 << 20;
+
+/// Words by which C sources get their own path, to print it or to measure, widen or hash it.
+const OWN_PATH: [&[u8]; 4] = [b"__FILE__", b"__BASE_FILE__", b"__builtin_FILE", b"source_location"];
+
+/// Where no such source is: programs and libraries, and headers that only hand the path on as it is.
+const HARMLESS: &[&str] =
+    &["/usr/bin/", "/usr/lib", "/usr/libexec/", "/usr/include/c++/", "/usr/include/assert.h", "/lib", "/bin/", "/etc/"];
+
+/// Whether a source among the inputs asks for its path, or can't be read.
+pub fn ask_for_their_path(world: &World, inputs: &BTreeSet<Input>) -> bool {
+    inputs.iter().any(|input| {
+        let Input::Path(stored) = input else { return false };
+        let Some(file) = world.place(stored).filter(|f| kache_os::stat(f).is_ok_and(|m| m.is_file())) else {
+            return false;
+        };
+        if HARMLESS.iter().any(|start| bytes(&file).starts_with(start.as_bytes())) {
+            return false;
+        }
+        let Ok(text) = kache_os::read_bounded(&file, LIMIT) else { return true };
+        let binary = [&b"\x7fELF"[..], b"!<arch>", b"!<thin>"].iter().any(|magic| text.starts_with(magic));
+        !binary && OWN_PATH.iter().any(|word| memchr::memmem::find(&text, word).is_some())
+    })
+}
 
 /// Reads a dep-info file (`rule: file file…` with `\ ` for a space, `# env-dep:NAME[=VALUE]`).
 pub fn dep_info(action: &Action) -> Option<DepInfo> {

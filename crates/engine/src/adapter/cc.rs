@@ -97,6 +97,18 @@ const UNMAPPED: &[&str] = &[
     "--save-temps",
 ];
 
+/// Beginnings of flags whose results hold text where no search finds it: compressed, packed into bits, hashed.
+const HIDES: &[&str] = &[
+    "-flto",
+    "-emit-llvm",
+    "-fembed-bitcode",
+    "-gz",
+    "--compress-debug-sections",
+    "-Wa,--compress-debug",
+    "-Wl,--compress-debug",
+    "-funique-internal-linkage-names",
+];
+
 /// Variables that shape messages (gcc's manual "Environment Variables", "-fdiagnostics-color"). They count for results that
 /// said something.
 const SHAPES_MESSAGES: &[&str] =
@@ -211,6 +223,8 @@ struct Parsed {
     cl: bool,
     /// The user's own prefix maps: their old prefixes.
     maps: Vec<Vec<u8>>,
+    /// Those of them that reach `__FILE__`.
+    macro_maps: Vec<Vec<u8>>,
     /// Flags without their values, and all that a question about the same compile needs.
     flags: Vec<String>,
     probe: Vec<OsString>,
@@ -265,7 +279,11 @@ fn parse(arguments: &[OsString], cl: bool) -> Parsed {
             _ if text.contains("-prefix-map=") => {
                 let old = text.split('=').nth(1).unwrap_or_default();
                 p.maps.push(old.as_bytes().to_vec());
+                if ["-ffile-", "-fmacro-"].iter().any(|kind| text.starts_with(kind)) {
+                    p.macro_maps.push(old.as_bytes().to_vec());
+                }
             }
+            "-###" | "-v" | "--verbose" => p.unmapped = true,
             _ if text.starts_with("-flto") => p.lto = true,
             _ if UNMAPPED.iter().any(|flag| text.starts_with(flag)) => p.unmapped = true,
             _ if text.ends_with("=native") => p.native = true,
@@ -281,7 +299,9 @@ fn expanded(arguments: &[OsString], cwd: &Path, depth: usize) -> Vec<OsString> {
     let mut all = Vec::with_capacity(arguments.len());
     for arg in arguments {
         let file = bytes(arg).strip_prefix(b"@").filter(|_| depth < 16 && all.len() < ARGUMENT_LIMIT);
-        match file.and_then(|f| kache_os::read_bounded(&cwd.join(kache_os::path(f)), RESPONSE_LIMIT).ok()) {
+        // Reading a pipe would leave nothing for the compiler.
+        let file = file.map(|f| cwd.join(kache_os::path(f))).filter(|f| kache_os::stat(f).is_ok_and(|m| m.is_file()));
+        match file.and_then(|f| kache_os::read_bounded(&f, RESPONSE_LIMIT).ok()) {
             Some(text) => all.extend(expanded(&words(&text), cwd, depth + 1)),
             None => all.push(arg.clone()),
         }
@@ -397,9 +417,16 @@ pub fn action(
     if p.stdin {
         fields.push(("stdin", stdin()?.as_bytes().to_vec()));
     }
+    // The compilers take the working directory's name from there, if it names it.
+    let here = kache_os::stat(&invocation.cwd);
+    let names_it = |pwd: &&Path| here.as_ref().is_ok_and(|h| kache_os::stat(pwd).is_ok_and(|m| m.same_file(h)));
+    if let Some(pwd) = invocation.path_var("PWD").filter(|pwd| **pwd != invocation.cwd).filter(names_it) {
+        fields.push(("directory-name", bytes(pwd).to_vec()));
+    }
     let mut run_args = Vec::with_capacity(given.len() + 3);
     // In front of everything: there nothing can take them for a value, and the user's own maps come later and win.
     let flag = if settings.base_dir.is_some() { "-ffile-prefix-map=" } else { "-fdebug-prefix-map=" };
+    let mut macro_maps = p.macro_maps.clone();
     if wants_maps(&p, settings.base_dir.is_some()) {
         for (from, to) in prefix_maps(&roots) {
             // clang lets the longest match win, gcc the last: the user's must win in both.
@@ -407,10 +434,27 @@ pub fn action(
             if own || from.contains(&b'=') {
                 continue;
             }
+            if settings.base_dir.is_some() {
+                macro_maps.push(from.clone());
+            }
             run_args.push(kache_os::os_string(&[flag.as_bytes(), &from, b"=", to.as_bytes()].concat()));
             fields.push(("map", [flag, to].concat().into_bytes()));
         }
     }
+    let query = p.sources.is_empty();
+    let (named, defined) = named_roots(&all, &roots, &macro_maps);
+    let hides = all.iter().any(|arg| HIDES.iter().any(|flag| bytes(arg).starts_with(flag.as_bytes())));
+    let mut bound_to = match (query || p.preprocesses, hides) {
+        (true, _) => Vec::new(),
+        (false, true) => named.clone(),
+        (false, false) => defined,
+    };
+    if p.unmapped && !query {
+        bound_to.extend([Root::Workspace, Root::Build]);
+    }
+    // A map of a part of a root's place leaves the rest of it in the result, where no search finds it.
+    let partly = |place: &[u8]| p.maps.iter().any(|old| place.starts_with(old) && place != &old[..]);
+    bound_to.extend(roots.iter().filter(|(_, place)| partly(place)).map(|(root, _)| root));
     let mut messages = Vec::new();
     for variable in SHAPES_MESSAGES {
         let value = invocation.value(variable.as_bytes());
@@ -438,7 +482,10 @@ pub fn action(
     let at = |file: &Path| invocation.cwd.join(file);
     let texts: Vec<(PathBuf, Form)> = depfiles(&p).into_iter().map(|(file, form)| (at(&file), form)).collect();
     let dep_info = own_depfile.clone().or_else(|| texts.first().map(|(file, _)| file.clone()));
-    let query = p.sources.is_empty();
+    if query {
+        // Answers are in a language, too.
+        fields.push(("messages", messages.clone()));
+    }
     Ok(Action {
         kind: if query { Kind::Query } else { Kind::Cc },
         unit: name.clone(),
@@ -448,7 +495,8 @@ pub fn action(
         args: run_args,
         extra_env,
         cwd: invocation.cwd.clone(),
-        bound_to: if p.unmapped && !query { vec![Root::Workspace, Root::Build] } else { Vec::new() },
+        bound_to,
+        named: if query || p.preprocesses { Vec::new() } else { named },
         roots,
         fields,
         messages,
@@ -466,6 +514,41 @@ pub fn action(
         settles: p.sources.iter().map(|s| at(s)).collect(),
         ..Action::default()
     })
+}
+
+/// Roots whose places the arguments name, those left out that are mapped in `__FILE__`; and those that a macro's
+/// definition names, where no map reaches.
+fn named_roots(all: &[OsString], roots: &Roots, mapped: &[Vec<u8>]) -> (Vec<Root>, Vec<Root>) {
+    let (mut named, mut defined) = (Vec::new(), Vec::new());
+    let mut before: &[u8] = b"";
+    for arg in all.iter().map(bytes) {
+        // A flag that maps a place is no use of it.
+        let maps = arg.starts_with(b"-f") && memchr::memmem::find(arg, b"-prefix-map=").is_some();
+        let stored = if maps { Vec::new() } else { roots.encode(arg, Form::Plain) };
+        let defines = [&b"-D"[..], b"/D"].iter().any(|flag| arg.starts_with(flag) || before == *flag);
+        for (root, place) in roots.iter().filter(|(root, _)| Roots::names(&stored, *root)) {
+            if defines {
+                defined.push(root);
+            }
+            let is_mapped = mapped.iter().any(|old| old.strip_suffix(b"/").unwrap_or(old) == place);
+            if defines || !is_mapped {
+                named.push(root);
+            }
+        }
+        before = arg;
+    }
+    (named, defined)
+}
+
+/// Whether an output holds the times of what was read, which the compiler compares: clang's precompiled headers do,
+/// modules that are made by a command of their own do not.
+pub fn holds_times(args: &[OsString], output: &Path) -> bool {
+    const TIMELESS: &[&str] = &["--precompile", "-fno-pch-timestamp", "c++-module", "-emit-module"];
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(output).and_then(|file| kache_os::read_at(&file, &mut magic, 0));
+    read.is_ok()
+        && magic == *b"CPCH"
+        && !args.iter().any(|arg| TIMELESS.iter().any(|flag| bytes(arg).ends_with(flag.as_bytes())))
 }
 
 /// Without observation: one C or C++ source to one named object, by flags of the table, in an environment of which all is
