@@ -483,3 +483,82 @@ fn unwritable_output() {
     ours.check(ours.status.code() == plain.status.code(), "it ends as the compiler does");
     ours.check(ours.stderr.contains("locked/x.o"), "and says where");
 }
+
+/// Guards: a source may take its own path apart, so that a result depends on the place and does not contain it; or hold it
+/// where no search finds it. Each checkout gets what the plain compiler gives there, and gets that again.
+#[test]
+fn own_path_taken_apart() {
+    let space = Space::new();
+    let long = "#define W2(x) L##x\n#define W(x) W2(x)\nconst void *f(void) { return W(__FILE__); }\n";
+    let plain = "const char *f(void) { return __FILE__; }\n";
+    let cases: &[(&str, &str, &str)] = &[
+        ("size", "", "unsigned long f(void) { return sizeof(__FILE__); }\n"),
+        ("length", "-O2", "unsigned long f(void) { return __builtin_strlen(__BASE_FILE__); }\n"),
+        ("builtin", "-O2", "unsigned long f(void) { return __builtin_strlen(__builtin_FILE()); }\n"),
+        ("wide", "", long),
+        ("header", "-I $PWD/inc", "#include \"size.h\"\nunsigned long f(void) { return SIZE; }\n"),
+        ("macro", "-DP=\\\"$PWD\\\"", "unsigned long f(void) { return sizeof(P); }\n"),
+        ("macro-apart", "-D P=\\\"$PWD\\\"", "unsigned long f(void) { return sizeof(P); }\n"),
+        ("packed", "-O2 -flto -frandom-seed=1", plain),
+        ("bits", "-emit-llvm", plain),
+        ("response", "@args", "unsigned long f(void) { return sizeof(P); }\n"),
+        ("upper-map", "-g -fdebug-prefix-map=${PWD%/*}=up", "int f;\n"),
+        ("literal", "", plain),
+    ];
+    for compilers in compilers("own_path_taken_apart") {
+        for (name, flags, source) in cases {
+            if *name == "bits" && compilers == GNU {
+                continue;
+            }
+            for at in ["one", "a/longer/two"] {
+                let tree = space.tree(&format!("{}-{name}/{at}", compilers.0));
+                let args = format!("-DP=\\\"{}\\\"", tree.path.display());
+                tree.files(&[(".git/HEAD", ""), ("x.c", source), ("args", &args)]);
+                tree.write("inc/size.h", "#define SIZE sizeof(__FILE__)\n");
+                as_plain(&tree, compilers, &format!("$CC {flags} -c $PWD/x.c -o out/x.o"));
+            }
+        }
+    }
+}
+
+/// Guards: what is only shown is what would be run without kache.
+#[test]
+fn shown_commands() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[(".git/HEAD", ""), ("x.c", "int x;\n")]);
+    for compilers in compilers("shown_commands") {
+        // Names of scratch files differ from run to run.
+        let shown = "$CC -g -c x.c -o x.o '-###' 2>&1 | sed 's:/tmp/[^ \"]*::g'";
+        as_plain(&tree, compilers, shown);
+        let said = as_plain(&tree, compilers, "$CC -g -c x.c -o x.o -v 2>&1 | grep -c prefix-map; true");
+        assert!(said.is_empty());
+    }
+}
+
+/// Guards: on a terminal it looks as it does without kache: colours from the first run, the next, and a plain pipe gets none.
+#[test]
+fn colours_of_a_terminal() {
+    let test = "colours_of_a_terminal";
+    if !on_path("script") {
+        return skip(test, "no script");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int f(int a) { int unused; return a = a; }\n");
+    for compilers in compilers(test) {
+        let line = "script -qec \"$CC -Wall -c x.c -o x.o\" /dev/null";
+        let seen = |mode| {
+            let out = tree.shell(compilers, line).env("TERM", "xterm").mode(mode).run();
+            out.ok();
+            out.stdout
+        };
+        let plain = seen(Mode::Plain);
+        assert!(plain.contains('\x1b') && plain.contains("unused"), "{plain:?}");
+        for _ in 0..2 {
+            assert_eq!(seen(Mode::Observed), plain);
+        }
+        let piped = tree.shell(compilers, "$CC -Wall -c x.c -o x.o").env("TERM", "xterm").run();
+        piped.ok().check(!piped.stderr.contains('\x1b') && piped.stderr.contains("unused"), "no colours in a pipe");
+    }
+}

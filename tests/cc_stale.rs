@@ -354,8 +354,8 @@ fn precompiled_header() {
     // The header's own bytes differ from run to run.
     let use_it = "rm -f h.h.gch; $CC -x c-header h.h -o h.h.gch; $CC -include h.h -c x.c -o out/x.o";
     case(&tree, use_it).only(GNU).changes("precompiled_header", |t, _| t.write("h.h", "#define V 2\nstatic int h;\n"));
-    let use_it = "rm -f h.pch; $CC -x c-header h.h -o h.pch; $CC -include-pch h.pch -c x.c -o out/x.o";
-    // clang's holds its header's time, which a restored checkout keeps.
+    let use_it = "rm -f h.pch; $CC -x c-header -Xclang -fno-pch-timestamp h.h -o h.pch; \
+                  $CC -include-pch h.pch -c x.c -o out/x.o";
     case(&tree, use_it)
         .only(LLVM)
         .changes("precompiled_header", |t, _| t.write("h.h", "#define V 22\nstatic int h;\n"));
@@ -531,4 +531,221 @@ fn native_processor() {
         shown.ok().check(shown.stdout.contains("processor"), "the key has a field for it");
         tree.shell(compilers, "$CC -march=native -c x.c -o x.o").run().all_hit();
     }
+}
+
+/// Guards: clang refuses a precompiled header that is older than what it was made of; a restored one would always be.
+#[test]
+fn times_in_a_precompiled_header() {
+    let test = "times_in_a_precompiled_header";
+    if !on_path("clang") {
+        return skip(test, "no clang");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("h.h", "static int h;\n"), ("x.c", "")]);
+    for round in 0..2 {
+        let header = fs::File::options().write(true).open(tree.path.join("h.h")).unwrap();
+        header.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000 + round)).unwrap();
+        tree.write("x.c", &format!("int f(void) {{ return h + {round}; }}\n"));
+        let build = "$CC -x c-header h.h -o h.pch && $CC -include-pch h.pch -c x.c -o x.o";
+        tree.shell(LLVM, build).run().ok();
+        tree.shell(LLVM, "$CC -include-pch h.pch -c x.c -o x.o").plain().run().ok();
+    }
+}
+
+/// Guards: what comes in by a stream is read once and has no name to look at again.
+#[test]
+fn streams() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int x;\n");
+    for compilers in compilers("streams") {
+        for build in [
+            "$CC -x c -c /dev/stdin -o x.o < v.c",
+            "$CC -include /dev/stdin -c x.c -o x.o < v.c",
+            "$CC -x c -c /dev/fd/7 -o x.o 7< v.c",
+            "$CC -imacros /dev/fd/7 -include v.c -c x.c -o x.o 7< v.c",
+            "rm -f p; mkfifo p; cat v.c > p & $CC -x c -c p -o x.o; wait",
+            "rm -f p; mkfifo p; cat v.c > p & $CC -include p -c x.c -o x.o; wait",
+        ] {
+            for value in ["int one;\n", "int two;\n"] {
+                tree.write("v.c", value);
+                let object = |mode| {
+                    tree.remove("x.o");
+                    tree.shell(compilers, build).mode(mode).run().ok();
+                    fs::read(tree.path.join("x.o")).unwrap()
+                };
+                assert!(object(Mode::Observed) == object(Mode::Plain), "{} {build} {value}", compilers.0);
+            }
+        }
+        // Arguments from a pipe are the compiler's to read. (gcc takes them from files only.)
+        tree.write("args", "-c x.c -o x.o");
+        let build = "rm -f x.o; cat args | $CC @/dev/stdin; echo $?; test -s x.o; echo $?";
+        let plain = tree.shell(compilers, build).plain().run();
+        let ours = tree.shell(compilers, build).run();
+        ours.check(ours.stdout == plain.stdout, "as the compiler does it");
+    }
+}
+
+/// Guards: a file that a run adds to holds what was there before.
+#[test]
+fn outputs_that_grow() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "#include \"h.h\"\n"), ("h.h", "int h;\n")]);
+    let lines = |compilers, build: &str, mode| {
+        let build = format!("rm -rf o; mkdir o; for i in 1 2 3; do {build}; done");
+        tree.shell(compilers, &build).mode(mode).run().ok();
+        fs::read_to_string(tree.path.join("o/d")).unwrap()
+    };
+    let mut builds = vec![
+        (GNU, "DEPENDENCIES_OUTPUT=o/d $CC -c x.c -o o/x.o"),
+        (GNU, "SUNPRO_DEPENDENCIES='o/d name' $CC -c x.c -o o/x.o"),
+        (GNU, "$CC -c x.c -o o/x.o -MMD -MF o/d"),
+        (LLVM, "$CC -c x.c -o o/x.o -MJ o/d"),
+        (LLVM, "$CC -c x.c -o o/x.o -MMD -MF o/d"),
+    ];
+    let here = compilers("outputs_that_grow");
+    builds.retain(|(compilers, _)| here.contains(compilers));
+    for (compilers, build) in builds {
+        let plain = lines(compilers, build, Mode::Plain);
+        for _ in 0..2 {
+            assert_eq!(lines(compilers, build, Mode::Observed), plain, "{build}");
+        }
+    }
+}
+
+/// Guards: compilers take the working directory's name from `PWD`, where a link leads to it.
+#[test]
+fn name_of_the_working_directory() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int x;\n");
+    symlink("w", space.site("link")).unwrap();
+    let flags = "-g -fdebug-prefix-map=/nothing=/else";
+    for (first, second) in [("w", "link"), ("link", "w")] {
+        for compilers in compilers("name_of_the_working_directory") {
+            for at in [first, second] {
+                let here = space.site(at);
+                // Without a seed gcc stamps its notes by the clock.
+                let build = format!(
+                    "cd {}; $CC --coverage -frandom-seed=1 -c x.c -o {first}.o; cp {first}.gcno n; rm {first}.gcno",
+                    here.display()
+                );
+                let notes = |mode| {
+                    tree.shell(compilers, &build).mode(mode).run().ok();
+                    fs::read(tree.path.join("n")).unwrap()
+                };
+                assert!(notes(Mode::Observed) == notes(Mode::Plain), "{} {}", compilers.0, here.display());
+                let name = |mode, out: &str| {
+                    let build = format!("cd {}; $CC {flags} -c x.c -o {out}", here.display());
+                    tree.shell(compilers, &build).mode(mode).run().ok();
+                    let bytes = fs::read(tree.path.join(out)).unwrap();
+                    let link = space.site("link");
+                    memchr::memmem::find(&bytes, link.as_os_str().as_encoded_bytes()).is_some()
+                };
+                assert_eq!(name(Mode::Observed, "ours.o"), name(Mode::Plain, "plain.o"), "{first} {at}");
+            }
+        }
+    }
+}
+
+/// Guards: the linker looks in `LD_LIBRARY_PATH` for what libraries need.
+#[test]
+fn libraries_of_libraries() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.c", "int a(void);\nint main(void) { return a(); }\n"),
+        ("a.c", "int b(void);\nint a(void) { return b(); }\n"),
+        ("b.c", "int b(void) { return 1; }\n"),
+        ("one/no", ""),
+        ("two/no", ""),
+    ]);
+    plain(&tree, "gcc -shared -fPIC b.c -o one/libb.so; gcc -shared -fPIC a.c -Lone -lb -o liba.so");
+    case(&tree, "$CC x.c -L. -la -o out/x")
+        .env("LD_LIBRARY_PATH", "one")
+        .changes("libraries_of_libraries", |_, env| env[0].1 = "two".into());
+}
+
+/// Guards: which headers are one and the same is for the compiler to see: by inode, or by time and content.
+#[test]
+fn headers_included_once() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("x.c", "#include \"a/h.h\"\n#include \"b/h.h\"\n"),
+        ("a/h.h", "#pragma once\nstruct { int n; };\n"),
+        ("b/no", ""),
+    ]);
+    let (a, b) = (tree.path.join("a/h.h"), tree.path.join("b/h.h"));
+    let at = |file: &std::path::Path, seconds: u64| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        fs::File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
+    };
+    for compilers in compilers("headers_included_once") {
+        for state in ["copy", "copy of one time", "link", "copy", "hard link", "copy"] {
+            remove(&b);
+            match state {
+                "link" => symlink("../a/h.h", &b).unwrap(),
+                "hard link" => fs::hard_link(&a, &b).unwrap(),
+                _ => drop(fs::copy(&a, &b).unwrap()),
+            }
+            at(&a, 1_000_000_000);
+            if state == "copy" {
+                at(&b, 1_000_000_001);
+            } else if state == "copy of one time" {
+                at(&b, 1_000_000_000);
+            }
+            let text = |mode| tree.shell(compilers, "$CC -E -P x.c").mode(mode).run().stdout;
+            assert_eq!(text(Mode::Observed), text(Mode::Plain), "{} {state}", compilers.0);
+        }
+    }
+    // By one name or another, it is one header.
+    tree.write("y.c", "#include \"a/h.h\"\n#include \"b/../a/h.h\"\n");
+    for _ in 0..2 {
+        tree.shell(GNU, "$CC -E y.c").run().ok();
+    }
+    tree.shell(GNU, "$CC -E y.c").run().all_hit();
+}
+
+/// Guards: times are those of the plain compiler, whatever fixes them or does not: its own file's for `__TIMESTAMP__`, the
+/// build's for the others, with compilers that know it.
+#[test]
+fn fixed_times() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(CLOCKS);
+    let now = ["date/h.h", "file/h.h"];
+    for compilers in compilers("fixed_times") {
+        for (dir, epoch) in [("date", "1000000000"), ("date", "1000100000"), ("file", "1000000000")] {
+            for stamp in [1_100_000_000, 1_200_000_000] {
+                // `__TIMESTAMP__` is the time of the file it stands in.
+                for file in now.iter().chain(&["x.c"]) {
+                    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(stamp);
+                    fs::File::options().write(true).open(tree.path.join(file)).unwrap().set_modified(time).unwrap();
+                }
+                let run = |mode: Mode| {
+                    let run = tree.shell(compilers, &format!("$CC -I {dir} -c x.c -o x.o")).mode(mode);
+                    let out = run.env("SOURCE_DATE_EPOCH", epoch).run();
+                    out.ok();
+                    (fs::read(tree.path.join("x.o")).unwrap(), out)
+                };
+                let (ours, first) = run(Mode::Observed);
+                let (plain, _) = run(Mode::Plain);
+                let (again, second) = run(Mode::Observed);
+                let moves = dir == "date" && first.event("x.o").reason() == "clock";
+                // A compiler that knows no epoch puts the clock's second into it.
+                first.check(moves || ours == plain, "as the plain compiler");
+                second.check(moves || again == plain, "and again");
+                second.check(!moves || second.count("hit") == 0, "the clock's time is never restored");
+            }
+        }
+    }
+    // The setting of a project does what the variable does.
+    tree.write(".kache.toml", "[cc]\nsource_date_epoch = \"pin\"\n");
+    let run = || tree.shell(GNU, "$CC -I date -c x.c -o x.o").run();
+    run().ok();
+    assert!(memchr::memmem::find(&fs::read(tree.path.join("x.o")).unwrap(), b"Sep  9 2001").is_some());
+    run().all_hit();
 }
