@@ -110,7 +110,7 @@ fn watches_builds() {
     screen.shows(&["hit          app ", "hit          part "]);
 
     screen.keys(&["2"]);
-    screen.shows(&["1 build directory", "one/target"]);
+    screen.shows(&["1 directory", "one/target"]);
     screen.keys(&["Tab"]);
     screen.shows(&["biggest entries", "at most 50.0 GiB", "app "]);
     screen.keys(&["s"]);

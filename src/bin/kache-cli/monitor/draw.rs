@@ -319,6 +319,10 @@ fn build(page: &mut Page<'_>, drawn: &mut Drawn) {
     let (model, ink) = (page.model, page.ink);
     match model.current() {
         None if model.reading => page.text(" Reading the event log …", ink.faint()),
+        None if model.total.tally.total() > 0 => {
+            let words = [vec![Span::raw(" ")], tally(page, &model.total)].concat();
+            page.line(Line::from(words));
+        }
         None => {
             page.text(" Nothing was built through kache yet.", ink.strong());
             page.text(" Set RUSTC_WRAPPER=kache and build; it shows here at once.", Style::new());
@@ -439,7 +443,7 @@ fn running(page: &mut Page<'_>) {
 fn projects(page: &mut Page<'_>, drawn: &mut Drawn) {
     let (model, ink) = (page.model, page.ink);
     let rows = model.projects();
-    page.text(format!(" {} in {}", count(rows.len() as u64, "build directory"), model.span), ink.strong());
+    page.text(format!(" {} in {}", count(rows.len() as u64, "directory"), model.span), ink.strong());
     let what = if model.survey.is_some() { "What the store holds can be restored after a clean." } else { LOOKING };
     page.text(format!(" {what}"), ink.faint());
     page.skip(1);
@@ -447,7 +451,7 @@ fn projects(page: &mut Page<'_>, drawn: &mut Drawn) {
         page.detail(about_project(model, ink, row));
     }
     let columns = [
-        left("build directory", 0, 0),
+        left("directory", 0, 0),
         right("last build", 12, 3),
         right("hits", 7, 4),
         right("units", 6, 2),
@@ -482,7 +486,7 @@ fn about_project(model: &Model, ink: Ink, row: &ProjectRow) -> Vec<Line<'static>
         (None, _) => LOOKING.to_string(),
         (Some(_), 0) => format!("all {} are in the store", count(row.units as u64, "unit")),
         (Some(_), n) => {
-            format!("{n} of {} not in the store: {}", count(row.units as u64, "unit"), row.missing.join(" "))
+            format!("{n} of {} not in the store: {}", count(row.units as u64, "unit"), row.missing.join(", "))
         }
     };
     vec![Line::styled(format!(" {}", row.dir), ink.strong()), Line::raw(format!(" {held}"))]

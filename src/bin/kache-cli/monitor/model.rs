@@ -4,6 +4,7 @@ use crate::history::{Tally, is_query, sentence};
 use kache_key::Digest;
 use kache_store::{Event, Outcome, Usage};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::Path;
 use std::time::Duration;
 
 /// Finished compiles that can be scrolled to. Sums go on counting what is dropped.
@@ -96,7 +97,7 @@ pub struct Build {
     pub begin: u64,
     pub end: u64,
     pub sums: Sums,
-    seen: HashSet<(String, String)>,
+    seen: HashSet<((String, String), Option<String>)>,
 }
 
 /// A build directory.
@@ -348,9 +349,7 @@ impl Model {
                 *group.about.entry(text.clone()).or_default() += 1;
             }
         }
-        if event.build_dir.is_some() {
-            self.add_to_project(event, &finished);
-        }
+        self.add_to_project(event, &finished);
         // A list that is looked at stays where it is while news come in above.
         let cursor = self.cursors[Tab::Build as usize];
         if cursor > 0 && self.shows(&finished) {
@@ -360,24 +359,43 @@ impl Model {
         self.log.truncate(LOG);
     }
 
-    /// The log does not name builds: a unit's return begins another one, as does a long pause.
+    /// The log does not name builds: the return of an action begins another one, as does a long pause.
     fn add_to_project(&mut self, event: &Event, finished: &Finished) {
-        let unit = (finished.unit.clone(), finished.action.clone());
-        let project = self.projects.entry(finished.place.clone()).or_default();
+        let looked_up = matches!(event.outcome, Outcome::Hit | Outcome::Dup | Outcome::Miss);
+        let Some(dir) = self.project_of(event, finished, looked_up) else { return };
+        let project = self.projects.entry(dir.clone()).or_default();
         let begin = event.time.saturating_sub(event.ms as u64);
+        // Only in cargo's build directories do names tell units apart.
+        let place = if event.build_dir.is_some() { "" } else { &event.dir };
+        let unit = (clean(&format!("{place} {}", finished.unit)), finished.action.clone());
+        let action = (unit.clone(), event.weak.clone());
         let build = &mut project.build;
-        if build.seen.is_empty() || build.seen.contains(&unit) || begin > build.end.saturating_add(BUILD_GAP_MS) {
+        let again = looked_up && build.seen.contains(&action);
+        if build.begin == 0 || again || begin > build.end.saturating_add(BUILD_GAP_MS) {
             *build = Build { begin, ..Build::default() };
         }
-        build.seen.insert(unit.clone());
         build.begin = build.begin.min(begin);
         build.end = build.end.max(event.time);
         build.sums.add(event);
-        let cacheable = !matches!(event.outcome, Outcome::Skipped);
-        if cacheable {
+        if looked_up {
+            build.seen.insert(action);
+        }
+        if event.outcome != Outcome::Skipped {
             project.units.insert(unit, (finished.key, event.tool_ms));
         }
-        self.current = Some(finished.place.clone());
+        self.current = Some(dir);
+    }
+
+    /// A C compile knows no build directory: it belongs to the outermost directory in which something was compiled before,
+    /// or begins one.
+    fn project_of(&self, event: &Event, finished: &Finished, looked_up: bool) -> Option<String> {
+        if event.build_dir.is_some() {
+            return Some(finished.place.clone());
+        }
+        let mut above: Vec<&Path> = Path::new(&finished.place).ancestors().collect();
+        above.reverse();
+        let known = above.into_iter().filter_map(Path::to_str).find(|dir| self.projects.contains_key(*dir));
+        known.map(String::from).or_else(|| looked_up.then(|| finished.place.clone()))
     }
 
     fn matches(&self, texts: &[&str]) -> bool {
@@ -435,7 +453,7 @@ impl Model {
                     row.held_bytes = row.held_bytes.saturating_add(held.bytes);
                     row.held_ms = row.held_ms.saturating_add(ms);
                 }
-                None => row.missing.push(unit.clone()),
+                None => row.missing.push(unit.trim_start().to_string()),
             }
         }
         row.missing.sort();
