@@ -168,6 +168,28 @@ fn no_color_and_signals() {
     }
 }
 
+/// Guards: a terminal that goes away takes the monitor with it.
+#[test]
+fn hangs_up() {
+    if tmux_missing("monitor::hangs_up") {
+        return;
+    }
+    let space = Space::new();
+    let screen = Screen::open(&space, "");
+    screen.shows(&["Nothing was built through kache yet"]);
+    let pid = fs::read_to_string(space.path("pid")).expect("the monitor's process");
+    let process = PathBuf::from("/proc").join(pid.trim());
+    // One that ended and was not waited for has no command line.
+    let runs = || fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty());
+    assert!(runs());
+    drop(screen);
+    let start = Instant::now();
+    while runs() {
+        assert!(start.elapsed() < Duration::from_secs(60), "the monitor must end with its terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn without_a_terminal() {
     let space = Space::new();

@@ -44,8 +44,17 @@ pub struct Args {
     since: Since,
 }
 
-/// How long a key waits at most for the news to be drawn, and the other way round.
+/// All that can change what is shown.
+pub enum Heard {
+    News(News),
+    Told(Told),
+}
+
+/// How long nothing is drawn at most: signals and the time are looked at in between.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// News between two frames at most: a long log is read while its sums grow on the screen.
+const AT_ONCE: usize = 8;
 
 pub fn run(args: Args, context: &Context) -> Result<Done, Fail> {
     let dumb = context.var("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
@@ -57,13 +66,13 @@ pub fn run(args: Args, context: &Context) -> Result<Done, Fail> {
     let flag = stop.clone();
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
         .map_err(|e| Fail::Failed(format!("signals can't be handled: {e}")))?;
-    let (send, news) = mpsc::sync_channel(16);
+    let (send, heard) = mpsc::sync_channel(16);
     let (requests, asked) = mpsc::channel();
     let (feed, survey) = (Feed::new(&context.settings), Feed::new(&context.settings));
     let since = args.since.start(Event::now_ms());
-    let send_survey = send.clone();
-    std::thread::spawn(move || feed.follow(since, &send));
-    std::thread::spawn(move || survey.survey(&asked, &send_survey));
+    let (to_follow, to_survey) = (send.clone(), send.clone());
+    std::thread::spawn(move || feed.follow(since, &to_follow));
+    std::thread::spawn(move || survey.survey(&asked, &to_survey));
     let span = match args.since {
         Since::All => "all that is known".into(),
         Since::Last(span) => format!("the last {}", span_in_words(span)),
@@ -71,7 +80,9 @@ pub fn run(args: Args, context: &Context) -> Result<Done, Fail> {
     let model = Model::new(context.cache_dir().display().to_string(), span);
     let colours = context.var("NO_COLOR").is_none_or(str::is_empty);
     let mut screen = Screen::take()?;
-    let shown = show(&mut screen.terminal, model, Ink { colours }, &news, &requests, &stop);
+    // On a terminal that hung up reading may never return: nobody waits for this thread.
+    std::thread::spawn(move || while event::read().is_ok_and(|told| send.send(Heard::Told(told)).is_ok()) {});
+    let shown = show(&mut screen.terminal, model, Ink { colours }, &heard, &requests, &stop);
     drop(screen);
     shown.map(|()| Done::Fine)
 }
@@ -123,21 +134,12 @@ fn show(
     terminal: &mut Terminal<CrosstermBackend<Stdout>>,
     mut model: Model,
     ink: Ink,
-    news: &Receiver<News>,
+    heard: &Receiver<Heard>,
     requests: &Requests,
     stop: &AtomicBool,
 ) -> Result<(), Fail> {
     let (mut changed, mut second) = (true, 0);
     while !model.done && !stop.load(Ordering::Relaxed) {
-        let mut survey = false;
-        for what in news.try_iter() {
-            survey |= feed::changes_store(&what);
-            model.hear(what);
-            changed = true;
-        }
-        if survey {
-            let _ = requests.send(model.project_dirs());
-        }
         model.now = Event::now_ms();
         // Ages go on while nothing happens.
         changed |= second != model.now / 1000;
@@ -150,11 +152,20 @@ fn show(
             })?;
             execute!(std::io::stdout(), EndSynchronizedUpdate)?;
         }
-        changed = event::poll(FRAME)?;
-        while event::poll(Duration::ZERO)? {
-            if let Some(input) = meant(event::read()?) {
-                model.take(input);
+        let first = heard.recv_timeout(FRAME).ok();
+        changed = first.is_some();
+        let mut survey = false;
+        for heard in first.into_iter().chain(heard.try_iter().take(AT_ONCE)) {
+            match heard {
+                Heard::News(news) => {
+                    survey |= feed::changes_store(&news);
+                    model.hear(news);
+                }
+                Heard::Told(told) => meant(told).into_iter().for_each(|input| model.take(input)),
             }
+        }
+        if survey {
+            let _ = requests.send(model.project_dirs());
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What goes on, brought to the model: the event log read on from where it was, the processes at work, surveys of the
 //! store. Threads of their own, so that a slow disk never holds up a key.
 
+use super::Heard;
 use super::model::{Held, News, Running, Survey};
 use kache_config::Settings;
 use kache_store::event::Tail;
@@ -32,7 +33,7 @@ impl Feed {
     }
 
     /// Follows the log and the processes until nobody listens.
-    pub fn follow(&self, since: u64, news: &SyncSender<News>) {
+    pub fn follow(&self, since: u64, to: &SyncSender<Heard>) {
         let mut tail = Tail::since(since);
         let locks = self.store.root().join("locks");
         let (mut caught_up, mut at_work, mut told) = (false, Vec::new(), String::new());
@@ -43,10 +44,10 @@ impl Feed {
                 batch.push(event);
                 // Batches of a log that was begun anew come behind the word that it was; those are small.
                 if !caught_up && batch.len() == BATCH {
-                    deaf |= news.send(News::Events(std::mem::take(&mut batch))).is_err();
+                    deaf |= to.send(Heard::News(News::Events(std::mem::take(&mut batch)))).is_err();
                 }
             });
-            let mut say = |what: News| deaf |= news.send(what).is_err();
+            let mut say = |what: News| deaf |= to.send(Heard::News(what)).is_err();
             match read {
                 Ok(true) => {}
                 Ok(false) => say(News::Forget),
@@ -77,7 +78,7 @@ impl Feed {
     }
 
     /// Surveys the store whenever asked, but not too often. Each request names the build directories to look for.
-    pub fn survey(&self, requests: &Receiver<Vec<String>>, news: &SyncSender<News>) {
+    pub fn survey(&self, requests: &Receiver<Vec<String>>, to: &SyncSender<Heard>) {
         while let Ok(mut dirs) = requests.recv() {
             dirs = requests.try_iter().last().unwrap_or(dirs);
             let start = Instant::now();
@@ -101,7 +102,7 @@ impl Feed {
                 };
                 survey.entries.insert(key, held);
             });
-            if news.send(News::Survey(survey)).is_err() {
+            if to.send(Heard::News(News::Survey(survey))).is_err() {
                 return;
             }
             std::thread::sleep(SURVEY.max(start.elapsed() * SURVEY_SHARE));
