@@ -409,7 +409,7 @@ fn about_finished(ink: Ink, f: &Finished) -> Vec<Line<'static>> {
     let why = match &f.why {
         Some((id, detail)) if detail.is_empty() => sentence(id).to_string(),
         Some((id, detail)) => format!("{}: {detail}", sentence(id)),
-        None if f.outcome == Outcome::Miss => format!("kache explain {} says why it missed", f.name),
+        None if f.outcome == Outcome::Miss => format!("kache explain {unit} says why it missed"),
         None => "restored: no compiler ran".into(),
     };
     vec![
