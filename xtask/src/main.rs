@@ -6,6 +6,7 @@
 mod bench;
 mod checks;
 mod docs;
+mod frame;
 mod system;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ cargo xtask COMMAND
 
   test [ARGS…]     installs or names missing system packages, builds the workspace, runs all tests (ARGS go to the tests)
   ci               format, clippy, documentation, dependencies, then `test`
+  frame FILE.svg   a picture of what a command shows on a terminal; `cargo xtask frame` tells how
   try [DIR]        what kache would do for a project (default: this one)
   bench            kache beside no cache, the floor and installed peers; `cargo xtask bench --help`
   bench hit        CPU time of one hit, and the start-up before a passthrough
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let done = match args.first().map(String::as_str) {
         Some("test") => checks::test(rest),
         Some("ci") => checks::ci(),
+        Some("frame") => frame::run(rest),
         Some("try") => checks::try_project(rest),
         Some("docs") => docs::run(false),
         Some("bench") => bench::run(rest),
