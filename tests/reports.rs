@@ -144,11 +144,13 @@ fn the_check_finds_faults() {
 #[test]
 fn help_has_examples() {
     let space = Space::new();
-    for command in ["stats", "report", "list"] {
+    for command in ["stats", "report", "list", "gc", "purge", "clean"] {
         says(space.cli(command).arg("--help").run().ok(), &["Usage: kache", "Examples:\n  "]);
     }
     says(space.cli("report --help").run().ok(), &FORMATS);
-    for wrong in ["report --format pdf", "report --top 0", "report --since 7", "list --sort colour", "list a b"] {
+    for wrong in
+        ["report --format pdf", "report --top 0", "report --since 7", "list --sort colour", "list a b", "clean a b"]
+    {
         exits(&space.cli(wrong).run(), 2);
     }
 }
@@ -358,6 +360,129 @@ fn without_a_terminal() {
     let out = space.command("sh", &space.path("")).arg("-c").arg(line).env("KACHE_CACHE_DIR", space.cache()).run();
     out.check(out.ok().stderr.is_empty(), "nothing to say of a closed pipe");
     let out = space.cli("report --output /nowhere/at/all").run();
+    exits(&out, 1);
+    says(&out, &["/nowhere/at/all"]);
+}
+
+/// A command on a terminal, with what is typed there.
+fn on_a_terminal(space: &Space, command: &str, typed: &str) -> Option<Outcome> {
+    if !on_path("script") {
+        skip("reports", "no script (Debian package bsdutils)");
+        return None;
+    }
+    let line = format!("printf '{typed}' | script -qec '{} {command}' /dev/null", kache_cli().display());
+    let run = space.command("sh", &space.path("")).arg("-c").arg(line).env("KACHE_CACHE_DIR", space.cache());
+    Some(run.env("KACHE_CONFIG", space.path("user.toml")).env("TERM", "xterm").run())
+}
+
+/// Guards: on a terminal the list goes through the pager, and is shown where there is none.
+#[test]
+fn lists_are_paged() {
+    let space = Space::new();
+    built_twice(&space);
+    space.cli("list").run().ok();
+    let pagers = [("PAGER=\"echo paged; cat\"", true), ("PAGER=no-such-pager", false), ("PAGER=", false)];
+    for (pager, paged) in pagers {
+        let script = space.path("list.sh");
+        write_script(&script, &format!("#!/bin/sh\n{pager} exec {} list\n", kache_cli().display()));
+        let line = format!("script -qec {} /dev/null </dev/null", script.display());
+        if !on_path("script") {
+            return skip("lists_are_paged", "no script (Debian package bsdutils)");
+        }
+        let run = space.command("sh", &space.path("")).arg("-c").arg(line).env("KACHE_CACHE_DIR", space.cache());
+        let out = run.env("TERM", "xterm").run();
+        says(out.ok(), &["app-", "part-"]);
+        out.check(out.stdout.contains("paged") == paged, "the pager is the one that was named");
+    }
+}
+
+/// Guards: one crate goes and the others stay, at once and on the disk; both spellings of a package name are understood.
+#[test]
+fn one_crate_is_purged() {
+    let space = Space::new();
+    let tree = built_twice(&space);
+    let out = space.cli("purge --crate-name part").run();
+    exits(&out, 2);
+    says(&out, &["-y", "1 entry of part"]);
+    let out = space.cli("purge -y --crate-name nothing-like-it").run();
+    exits(&out, 1);
+    says(&out, &["nothing called"]);
+    says(space.cli("purge -y --crate-name part").run().ok(), &["Removed 1 entry of part"]);
+    exits(&space.cli("list part").run(), 1);
+    says(space.cli("list app").run().ok(), &["1 entry"]);
+    tree.clean();
+    let out = tree.cargo("build").run();
+    assert_eq!((out.ok().outcome("part"), out.outcome("app")), ("miss", "hit"), "{}", out.world());
+    says(space.cli("purge -y").run().ok(), &["Removed"]);
+    let empty = space.cli("purge -y --crate-name part").run();
+    exits(&empty, 1);
+}
+
+fn targets(out: &Outcome) -> Vec<Value> {
+    let report = json(out.ok());
+    assert_eq!(report["version"], 1);
+    report["targets"].as_array().expect("targets").clone()
+}
+
+/// Guards: only what cargo made goes, only with consent, and nothing that a build is using.
+#[test]
+fn target_directories_are_cleaned() {
+    let space = Space::new();
+    let tree = built_twice(&space);
+    let site = space.site("");
+    let at = |out: &Outcome| targets(out).iter().map(|t| t["dir"].clone()).collect::<Vec<_>>();
+    // Of others: a tag that is not cargo's, a directory that is called so, a link to one.
+    tree.write("other/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# made by another tool\n");
+    tree.write("other/.rustc_info.json", "{}");
+    tree.write("named/target/file", "mine");
+    std::os::unix::fs::symlink(tree.path.join("target"), tree.path.join("link")).expect("link");
+    let clean = |args: &str| space.cli("clean").args(args).arg(&site).run();
+
+    let out = clean("--dry-run --json");
+    let only = Value::from(tree.path.join("target").display().to_string());
+    assert_eq!(at(&out), [only]);
+    let target = &targets(&out)[0];
+    let frees = target["frees_bytes"].as_u64().expect("bytes");
+    let restorable = target["restorable_bytes"].as_u64().expect("bytes");
+    assert!(frees > 0 && restorable > 0 && restorable <= frees, "{target}");
+    says(clean("--dry-run").ok(), &["target", "restore at least"]);
+    let refused = clean("");
+    exits(&refused, 2);
+    says(&refused, &["-y"]);
+    exits(&clean("--json"), 2);
+    assert!(tree.path.join("target/debug/app").exists());
+
+    // In use: cargo holds its lock.
+    let lock = files_below(&tree.path.join("target/debug"))
+        .into_iter()
+        .find(|f| f.file_name().is_some_and(|n| n.to_string_lossy().ends_with("-lock")));
+    let lock = fs::File::options().write(true).open(lock.expect("cargo's lock")).expect("open the lock");
+    lock.lock().expect("lock");
+    let out = clean("-y --json");
+    assert_eq!((&targets(&out)[0]["in_use"], &targets(&out)[0]["removed"]), (&true.into(), &false.into()));
+    assert!(tree.path.join("target/debug/app").exists());
+    drop(lock);
+
+    let command = format!("clean {}", site.display());
+    for typed in ["\\n", "9\\n", "1 x\\n", "y\\n"] {
+        let Some(out) = on_a_terminal(&space, &command, typed) else { break };
+        says(&out, &["Remove which?"]);
+        assert!(tree.path.join("target/debug/app").exists(), "{typed:?} names nothing");
+    }
+    // A cache that lies in a target directory keeps it.
+    let out =
+        space.cli("clean --dry-run --json").arg(&site).env("KACHE_CACHE_DIR", tree.path.join("target/cache")).run();
+    assert_eq!(targets(&out).len(), 0);
+    match on_a_terminal(&space, &command, "1\\n") {
+        Some(out) => says(out.ok(), &["Removed 1 target directory"]),
+        None => says(clean("-y").ok(), &["Removed 1 target directory"]),
+    }
+    assert!(!tree.path.join("target").exists());
+    assert_eq!(tree.read("named/target/file"), "mine");
+    assert!(tree.path.join("other/CACHEDIR.TAG").exists());
+    says(clean("-y").ok(), &["no target directory"]);
+    tree.cargo("build").run().all_hit();
+    let out = space.cli("clean -y /nowhere/at/all").run();
     exits(&out, 1);
     says(&out, &["/nowhere/at/all"]);
 }

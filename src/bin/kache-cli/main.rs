@@ -5,6 +5,7 @@
 //!
 //! Exit codes: 0 fine, 1 a problem was found or the command failed, 2 wrong usage.
 
+mod clean;
 mod completions;
 mod config;
 mod doctor;
@@ -69,6 +70,7 @@ enum Command {
     Doctor(doctor::Args),
     Gc(gc::Args),
     Purge(purge::Args),
+    Clean(clean::Args),
     Config(config::Args),
     Run(run::Args),
     Shims(shims::Args),
@@ -146,6 +148,7 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
         Command::Doctor(args) => doctor::run(args, context, view),
         Command::Gc(args) => gc::run(args, context, view),
         Command::Purge(args) => purge::run(args, context, view),
+        Command::Clean(args) => clean::run(args, context, view),
         Command::Config(args) => config::run(args, context, view),
         Command::Run(args) => run::run(args),
         Command::Shims(args) => shims::run(args, context, view),

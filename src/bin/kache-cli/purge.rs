@@ -1,20 +1,28 @@
-//! `kache purge`: removes everything that is stored. Knows only how to ask first.
+//! `kache purge`: removes everything that is stored, or all of one crate. Knows only how to ask first.
 
 use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{count, size};
+use crate::index::{Index, Sort};
 use crate::view::View;
+use kache_key::Digest;
+use kache_store::Limits;
+use std::collections::HashSet;
 use std::io::Write;
 
-/// Remove everything that is stored
+/// Remove everything that is stored, or all of one crate
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   kache purge                 asks first
   kache purge -y              for scripts
+  kache purge --crate-name serde
 
 Build trees keep what they have; running builds go on, without the cache.")]
 pub struct Args {
+    /// Only entries of this crate or package
+    #[arg(long, value_name = "NAME")]
+    crate_name: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -26,8 +34,22 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         writeln!(view.out, "There is no cache in {dir}: nothing to remove.")?;
         return Ok(Done::Fine);
     }
-    let usage = context.store.usage();
-    let what = format!("{} ({})", count(usage.entries, "entry"), size(usage.blob_bytes + usage.record_bytes));
+    let unwanted = match &args.crate_name {
+        Some(name) => Some(of_crate(name, context, view)?),
+        None => None,
+    };
+    let what = match (&unwanted, &args.crate_name) {
+        (Some((keys, bytes)), Some(name)) => {
+            format!("{} of {name} ({})", count(keys.len() as u64, "entry"), size(*bytes))
+        }
+        _ => {
+            let usage = context.store.usage();
+            format!("{} ({})", count(usage.entries, "entry"), size(usage.blob_bytes + usage.record_bytes))
+        }
+    };
+    if unwanted.as_ref().is_some_and(|(keys, _)| keys.is_empty()) {
+        return Err(Fail::Failed(format!("nothing called {:?} is stored", args.crate_name.unwrap_or_default())));
+    }
     if !args.yes && !view.can_ask {
         return Err(Fail::Usage(format!("this removes {what} from {dir}: say -y when there is no terminal to ask on")));
     }
@@ -35,7 +57,23 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         writeln!(view.out, "Nothing was removed.")?;
         return Ok(Done::Fine);
     }
-    context.store.purge()?;
+    match unwanted {
+        None => context.store.purge()?,
+        Some((unwanted, _)) => {
+            let limits = Limits { max_size: u64::MAX, max_age: None, unwanted, dry_run: false };
+            if context.store.collect(limits)?.is_none() {
+                return Err(Fail::Failed(format!("a gc is at work in {dir}: nothing was removed, try again")));
+            }
+        }
+    }
     writeln!(view.out, "Removed {what} from {dir}.")?;
     Ok(Done::Fine)
+}
+
+/// The entries of a crate, and the bytes they restore.
+fn of_crate(name: &str, context: &Context, view: &mut View) -> Result<(HashSet<Digest>, u64), Fail> {
+    let mut index = Index::open(&context.store, view)?;
+    let entries = index.ask(view, |index| index.entries(Some(name), Sort::Name))?;
+    let keys = entries.iter().filter_map(|e| Digest::from_hex(&e.key)).collect();
+    Ok((keys, entries.iter().map(|e| e.size).sum()))
 }

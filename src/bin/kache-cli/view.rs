@@ -46,12 +46,17 @@ impl View {
 
     /// Asks whoever sits at the terminal ([`View::can_ask`]); anything but yes is no.
     pub fn ask(&mut self, question: &str) -> io::Result<bool> {
+        Ok(matches!(self.answer(question)?.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// What whoever sits at the terminal says to a question.
+    pub fn answer(&mut self, question: &str) -> io::Result<String> {
         self.out.flush()?;
         write!(self.err, "{question}")?;
         self.err.flush()?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
-        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+        Ok(answer)
     }
 
     /// Output that may be long: on a terminal through the pager. Without one, or where it does not start, as it is.
