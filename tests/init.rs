@@ -292,16 +292,54 @@ fn builds_are_served() {
         return skip("builds_are_served", "no bash or no cc");
     }
     tree.write("x.c", "int x;\n");
-    let compile = || {
-        let script = ". \"$HOME/.bashrc\" && cc -c x.c -o x.o";
+    let shell = |script: &str| {
         let run = space.command("bash", &tree.path).arg("-c").arg(script);
         run.env("KACHE_CACHE_DIR", space.cache()).env("KACHE_CONFIG", space.path("user.toml")).run()
     };
-    compile().ok();
-    let object = fs::read(tree.path.join("x.o")).expect("object");
-    tree.remove("x.o");
-    compile().ok().all_hit();
-    assert_eq!(fs::read(tree.path.join("x.o")).expect("object"), object);
+    shell("cc -c x.c -o plain.o").ok();
+    // By name, and by the path that build systems write down.
+    for cc in [". \"$HOME/.bashrc\" && cc", "\"$HOME/.local/share/kache/shims/cc\""] {
+        let compile = || shell(&format!("{cc} -c x.c -o x.o"));
+        compile().ok();
+        tree.remove("x.o");
+        compile().ok().all_hit();
+        assert_eq!(
+            fs::read(tree.path.join("x.o")).expect("object"),
+            fs::read(tree.path.join("plain.o")).expect("object")
+        );
+    }
+    // The same where somebody says which compiler is meant.
+    let out = shell("KACHE_CC=$(command -v cc) \"$HOME/.local/share/kache/shims/cc\" -dumpmachine");
+    assert_eq!(out.ok().stdout, shell("cc -dumpmachine").stdout);
+}
+
+/// Guards: a build tree that CMake configured through the links goes on building through them.
+#[test]
+fn cmake_through_the_links() {
+    if !on_path("cmake") || !on_path("ninja") || !on_path("c++") {
+        return skip("cmake_through_the_links", "no cmake, ninja or c++");
+    }
+    let space = Space::new();
+    space.cli("init -y").env("SHELL", "/bin/bash").run().ok();
+    let tree = space.tree("one");
+    tree.files(&[
+        ("CMakeLists.txt", "cmake_minimum_required(VERSION 3.10)\nproject(p C CXX)\nadd_executable(p a.c b.cc)\n"),
+        ("a.c", "int f(void) { return 3; }\n"),
+        ("b.cc", "#include <vector>\nextern \"C\" int f();\nint main() { return std::vector<int>(f()).size() - 3; }\n"),
+    ]);
+    let shims = space.path("home/.local/share/kache/shims");
+    let path = format!("{}:{}", shims.display(), std::env::var("PATH").expect("PATH"));
+    let build = || {
+        tree.remove("b");
+        let run = space.command("sh", &tree.path).arg("-c").arg("cmake -G Ninja -B b . && cmake --build b && b/p");
+        let run = run.env("PATH", &path).env("KACHE_CACHE_DIR", space.cache());
+        run.env("KACHE_CONFIG", space.path("user.toml")).run()
+    };
+    build().ok();
+    let again = build();
+    for name in ["a.c", "b.cc"] {
+        again.ok().check(again.actions().any(|e| e.is_hit() && e.unit().contains(name)), "restored");
+    }
 }
 
 // --- the doctor ----------------------------------------------------------------------------------------------------

@@ -158,22 +158,26 @@ pub struct Compiler {
 
 /// The one a setting names, or the first of that name on `PATH` that is not kache itself (a shim is a link to kache).
 pub fn real_compiler(invocation: &Invocation, program: &OsStr, settings: &Settings) -> Option<Compiler> {
-    let named = match program.to_str() {
+    let me = kache_os::stat(Path::new("/proc/self/exe")).ok();
+    let found = |file: &Path| kache_os::stat(file).ok().filter(|m| m.is_file() && m.mode & 0o111 != 0);
+    let is_kache = |meta: &kache_os::Meta| me.is_some_and(|me| me.same_file(meta));
+    // A shim by its path, as build systems write it down, means what its name means.
+    let shim = Path::new(program).components().count() > 1
+        && found(&invocation.cwd.join(program)).as_ref().is_some_and(is_kache);
+    let name = Path::new(program).file_name().filter(|_| shim).unwrap_or(program);
+    let named = match name.to_str() {
         Some("cc") => settings.cc.as_ref(),
         Some("c++") => settings.cxx.as_ref(),
         _ => None,
     };
-    let wanted = named.map_or(program, |path| path.as_os_str());
-    let me = kache_os::stat(Path::new("/proc/self/exe")).ok();
-    let found = |file: &Path| kache_os::stat(file).ok().filter(|m| m.is_file() && m.mode & 0o111 != 0);
-    let is_kache = |meta: &kache_os::Meta| me.is_some_and(|me| me.same_file(meta));
+    let wanted = named.map_or(name, |path| path.as_os_str());
     if Path::new(wanted).components().count() > 1 {
         let file = invocation.cwd.join(wanted);
         let other = found(&file).is_some_and(|meta| !is_kache(&meta));
-        return other.then(|| Compiler { program: file, argv0: program.into(), search: None });
+        return other.then(|| Compiler { program: file, argv0: name.into(), search: None });
     }
     let mut path = Vec::new();
-    let mut shadowed = false;
+    let mut shadowed = shim;
     let mut first = None;
     for dir in invocation.value(b"PATH").unwrap_or_default().split(|b| *b == b':') {
         let file = invocation.cwd.join(kache_os::path(dir)).join(wanted);
