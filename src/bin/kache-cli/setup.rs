@@ -358,6 +358,11 @@ fn way_back(context: &Context, record: &Record) -> Result<Plan, Fail> {
     }
     plan.links =
         shims::ours(&data_dir(context)?.join(SHIMS)).into_iter().map(|l| Link { path: l.path, target: None }).collect();
+    if !plan.links.is_empty() {
+        plan.notes.push(
+            "build trees that were configured through the links (CMake, autoconf) must be configured anew".into(),
+        );
+    }
     Ok(plan)
 }
 

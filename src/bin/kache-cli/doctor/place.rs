@@ -128,6 +128,10 @@ fn abilities(dir: &Path) -> Finding {
         Way::Copy => "neither reflinks nor hard links",
     };
     let text = format!("of the cache: {way}; times in {times}");
+    if kache_os::forbids_execution(dir) {
+        let advice = "mount it without noexec, or set KACHE_CACHE_DIR to another place";
+        return problem(ABOUT, format!("{text}; nothing may be loaded from there, so the observer can't be"), advice);
+    }
     if times == "nanoseconds" {
         ok(ABOUT, text)
     } else {
