@@ -428,8 +428,12 @@ fn running(page: &mut Page<'_>) {
     let room = usize::from(page.left.height / 3).max(1);
     let fit = if model.running.len() > room { room - 1 } else { room };
     for r in model.running.iter().take(fit) {
+        let age = match r.age.as_secs() {
+            s @ 0..100 => format!("{s} s"),
+            s => seconds(s as f64),
+        };
         page.line(Line::from(vec![
-            Span::styled(format!(" {:>9}  ", seconds(r.age.as_secs() as f64)), ink.at_work()),
+            Span::styled(format!(" {:>9}  ", age), ink.at_work()),
             Span::raw(r.name.clone()),
             Span::styled(format!("  {}", r.action), ink.faint()),
         ]));
