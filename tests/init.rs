@@ -465,8 +465,18 @@ fn fix_sets_up() {
     cli(&space, "uninit -y").run().ok();
 
     write_file(&space.path(CONFIG), "[build\n");
-    assert_eq!(found(&cli(&space, "doctor --json --fix").run(), "fix").0, "problem");
+    let out = cli(&space, "doctor --json --fix").run();
+    assert_eq!(found(&out, "fix").0, "problem");
+    let (level, text) = found(&out, "wiring");
+    assert!(level == "problem" && text.contains("config.toml"), "{text}");
     assert_eq!(config(&space), "[build\n");
+    remove(&space.path(CONFIG));
+
+    // By its name alone cargo finds it, but build scripts don't.
+    let path = kache().parent().expect("directory");
+    let (level, text) =
+        found(&cli(&space, "doctor --json").env("RUSTC_WRAPPER", "kache").env("PATH", path).run(), "wiring");
+    assert!(level == "note" && text.contains("build scripts"), "{text}");
 }
 
 /// Guards: of sccache's directory only what is its own goes, only when asked, and not while it is in use.

@@ -43,9 +43,13 @@ struct Wiring {
 fn find_wiring(context: &Context) -> Option<Wiring> {
     let variable = |name: &str| Some(Wiring { place: name.into(), wrapper: context.var(name)?.into() });
     let from_env = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"].into_iter().find_map(variable);
+    from_env.or_else(|| configurations(context).iter().find_map(|file| wiring_in(file)))
+}
+
+/// Cargo's configuration files, the strongest first; they need not be there.
+fn configurations(context: &Context) -> Vec<PathBuf> {
     let dirs = context.cwd.ancestors().map(|d| d.join(".cargo")).chain(cargo_config::home(context));
-    let mut files = dirs.flat_map(|d| [d.join("config"), d.join("config.toml")]);
-    from_env.or_else(|| files.find_map(|file| wiring_in(&file)))
+    dirs.flat_map(|d| [d.join("config"), d.join("config.toml")]).collect()
 }
 
 fn wiring_in(file: &Path) -> Option<Wiring> {
@@ -56,6 +60,13 @@ fn wiring_in(file: &Path) -> Option<Wiring> {
 pub fn cargo(context: &Context) -> Finding {
     const ABOUT: &str = "wiring";
     let how = format!("kache init, or export RUSTC_WRAPPER={}", context.wrapper().display());
+    let broken = |file: PathBuf| {
+        let why = cargo_config::wrapper_in(&std::fs::read_to_string(&file).ok()?).err()?;
+        Some(format!("cargo can't read {}: {why}", file.display()))
+    };
+    if let Some(text) = configurations(context).into_iter().find_map(broken) {
+        return problem(ABOUT, text, "correct that file: cargo builds nothing until then");
+    }
     let Some(Wiring { place, wrapper }) = find_wiring(context) else {
         return problem(ABOUT, "cargo is not told to use kache", how);
     };
@@ -71,6 +82,10 @@ pub fn cargo(context: &Context) -> Finding {
         None => problem(ABOUT, format!("{place} names {wrapper}, which is not there"), how),
         Some(found) if !same_file(&found, &context.wrapper()) => {
             note(ABOUT, format!("{place} names {}, not the program beside this one", found.display()), how)
+        }
+        Some(_) if !Path::new(&wrapper).is_absolute() => {
+            let text = format!("{place} names {wrapper} without its place: runs of build scripts are not cached");
+            note(ABOUT, text, how)
         }
         Some(_) => ok(ABOUT, format!("{place} names {wrapper}")),
     }
