@@ -111,6 +111,21 @@ fn header_that_shadows_a_later_one() {
         .changes("header_that_shadows_a_later_one", |t, _| t.write("first/h.h", "#define V 2\n"));
 }
 
+/// Guards: a directory may be on `PATH` and hold headers, too.
+#[test]
+fn header_in_a_directory_of_programs() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let source = "#include <h.h>\n#if __has_include(<opt>)\nint opt;\n#endif\nint f(void) { return V; }\n";
+    tree.files(&[("x.c", source), ("later/h.h", "#define V 1\n"), ("first/no", "")]);
+    let path = format!("{}:{}", tree.path.join("first").display(), std::env::var("PATH").unwrap());
+    for (file, text) in [("first/h.h", "#define V 2\n"), ("first/opt", "")] {
+        case(&tree, "$CC -I first -I later -c x.c -o out/x.o")
+            .env("PATH", &path)
+            .changes("header_in_a_directory_of_programs", |t, _| t.write(file, text));
+    }
+}
+
 #[test]
 fn directory_of_headers_that_appears() {
     let space = Space::new();

@@ -318,8 +318,10 @@ impl Reading<'_> {
         if tried && r.b.is_empty() && self.on_path(&r.a) {
             let name = path(&r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
             self.inputs.insert(Input::Search { name, dirs: vec![Vec::new()] });
-            // A compiler driver looks there for programs only: the search says it all.
-            if known && r.kind == Touch::Absent {
+            // What a compiler driver looks for there may be one of its programs, and then the search says it all; it may be
+            // a header, too.
+            let program = path(&r.a).file_name().is_some_and(|n| programs::traits_of(Path::new(n)).asks_by_name);
+            if known && program && r.kind == Touch::Absent {
                 return;
             }
         }
