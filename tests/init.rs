@@ -153,6 +153,20 @@ fn later_edits_survive() {
     assert!(!space.path("home/.local/share/kache").exists());
 }
 
+/// Guards: what somebody put back by hand, and `init` changed again, comes back byte for byte all the same.
+#[test]
+fn put_back_by_hand() {
+    let space = Space::new();
+    let start = space.path("home/.bashrc");
+    write_file(&start, "alias a=b # no newline");
+    let before = homes(&space);
+    cli(&space, "init -y").run().ok();
+    write_file(&start, "alias a=b # no newline");
+    cli(&space, "init -y").run().ok();
+    cli(&space, "uninit -y").run().ok();
+    assert_eq!(homes(&space), before);
+}
+
 /// Guards: another wrapper is named and left alone, wherever it is set.
 #[test]
 fn foreign_wrapper() {

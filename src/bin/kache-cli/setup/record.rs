@@ -100,8 +100,10 @@ impl Record {
     pub fn change_file(&mut self, what: What, path: &Path, before: Option<&[u8]>, after: &[u8]) -> Result<(), Fail> {
         match self.written.files.iter_mut().find(|c| c.path == path) {
             Some(change) => {
-                let as_left = change.after.is_some() && change.after == before.map(hex);
-                change.after = Some(hex(after)).filter(|_| as_left);
+                let now = before.map(hex);
+                // As we left it, or as it was before us: somebody put it back, or we were stopped.
+                let known = now == change.before || change.after.is_some() && now == change.after;
+                change.after = Some(hex(after)).filter(|_| known);
             }
             None => {
                 if let Some(bytes) = before {
