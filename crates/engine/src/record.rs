@@ -344,7 +344,8 @@ fn twins(world: &World, set: &PathSet) -> Result<Vec<Input>, Why> {
     let mut found = Vec::new();
     for same in by_content.into_values().filter(|same| same.len() > 1) {
         let text = std::fs::read(&same[0].1).unwrap_or_default();
-        if ![&b"once"[..], b"import"].iter().any(|word| memchr::memmem::find(&text, word).is_some()) {
+        let is_object = text.starts_with(b"\x7fELF") || text.starts_with(b"!<");
+        if is_object || ![&b"once"[..], b"import"].iter().any(|word| memchr::memmem::find(&text, word).is_some()) {
             continue;
         }
         let mut real = same.iter().map(|(_, place)| std::fs::canonicalize(place).ok());
