@@ -330,6 +330,7 @@ fn build(page: &mut Page<'_>, drawn: &mut Drawn) {
         Some((dir, build)) => {
             let running = model.running.len();
             let state = match running {
+                _ if model.reading => "reading the event log …".into(),
                 0 => format!("last build, {}", ago(model.now.saturating_sub(build.end))),
                 n => format!("{n} running"),
             };
@@ -589,7 +590,7 @@ fn passthrough(page: &mut Page<'_>, drawn: &mut Drawn) {
         lines.extend(about.into_iter().take(5).map(|(text, n)| Line::raw(format!(" {n:>6}  {text}"))));
         page.detail(lines);
     }
-    let columns = [right("n", 6, 0), left("", 11, 2), left("why", 0, 0), right("compile", 9, 3), right("last", 12, 1)];
+    let columns = [right("n", 6, 0), left("", 11, 2), left("why", 0, 0), right("compile", 11, 3), right("last", 12, 1)];
     let cell = |row: usize, column: usize| {
         let (outcome, id, group) = &rows[row];
         match column {

@@ -112,6 +112,9 @@ fn frames() {
     }
     let empty = Model::new("/home/ada/.cache/kache".into(), "the last 7 days".into());
     looks_like("reading", &text(&empty, (80, 12)));
+    let mut part = Model::new("/home/ada/.cache/kache".into(), "the last 7 days".into());
+    part.hear(News::Events(events()));
+    assert!(text(&part, (80, 12)).contains("/w/target  reading the event log …"));
     let mut model = model();
     model.help = true;
     looks_like("help", &text(&model, (80, 18)));
