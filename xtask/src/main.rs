@@ -21,6 +21,7 @@ cargo xtask COMMAND
   bench            kache beside no cache, the floor and installed peers; `cargo xtask bench --help`
   bench hit        CPU time of one hit, and the start-up before a passthrough
   bench edit       the edit loop: plain cargo beside kache
+  bench index      stats, list and report on a large synthetic store: time and memory
   bench cc         a C or C++ tree beside no cache and ccache
   docs             writes the documents that are made from tables of the code; `ci` fails when they differ
 ";

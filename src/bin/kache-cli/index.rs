@@ -48,7 +48,7 @@ create table reasons (outcome integer not null, reason text not null, time integ
     at integer not null, end integer not null, primary key (outcome, reason, time, day, at)) without rowid;
 create table entries (key blob primary key, name text not null, unit text not null, action text not null,
     size integer, blobs integer not null, tool_ms integer not null, used integer not null, hits integer not null);
-create index entries_name on entries (name) where size is not null;
+create index entries_name on entries (name, used desc) where size is not null;
 create index entries_size on entries (size) where size is not null;
 create index entries_used on entries (used) where size is not null;
 create index entries_hits on entries (hits) where size is not null;
@@ -229,7 +229,7 @@ impl<'s> Index<'s> {
         let db = Connection::open(path.unwrap_or(Path::new("")))?;
         db.busy_timeout(std::time::Duration::from_secs(60))?;
         // Derived data: losing the newest part at a power cut costs reading it again.
-        db.execute_batch("pragma synchronous = normal; pragma cache_size = -24000; pragma trusted_schema = off;")?;
+        db.execute_batch("pragma synchronous = normal; pragma cache_size = -64000; pragma trusted_schema = off;")?;
         let mut index = Index { store, db, days: store.event_days()? };
         index.db.execute_batch("begin immediate")?;
         match index.db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0))? {

@@ -6,6 +6,7 @@ mod cc;
 mod disk;
 mod edit;
 mod hit;
+mod index;
 mod project;
 mod subject;
 mod tool;
@@ -16,11 +17,12 @@ use std::path::PathBuf;
 use crate::system::Done;
 
 const HELP: &str = "\
-cargo xtask bench [hit|edit|cc] [OPTIONS]
+cargo xtask bench [hit|edit|index|cc] [OPTIONS]
 
   (nothing)   cold, same tree, first and later build in a second checkout, next build in both
   hit         one library hit as a whole process, and the start-up before a passthrough
   edit        the edit loop: a function appended, built, again and again
+  index       stats, list and report on 100,000 synthetic entries and 1,000,000 events
   cc          a C or C++ tree: --subject is its directory (built with CMake, configure, make or cargo), or a published
               crate that compiles C, with features (libsqlite3-sys/bundled); --cmd is what else the build gets
 
@@ -74,6 +76,7 @@ pub fn run(args: &[String]) -> Done {
             "hit" => what = hit::run,
             "edit" => what = edit::run,
             "cc" => what = cc::run,
+            "index" => what = index::run,
             "--compiler" => options.compiler = Some(value()?),
             "--subject" => options.subject = value()?,
             "--runs" => options.runs = Some(value()?.parse().map_err(|_| "--runs needs a number")?),

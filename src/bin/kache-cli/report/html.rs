@@ -9,6 +9,9 @@ use std::io::{self, Write};
 /// Wider than this a drawing has more detail than a screen.
 const WIDTH: f64 = 1000.0;
 
+/// About as wide as a letter is.
+const LETTER: f64 = 6.8;
+
 /// A build of more invocations is drawn without the shortest.
 const DRAWN: usize = 3000;
 
@@ -220,8 +223,7 @@ fn build_timeline(build: &Build) -> String {
         let reason = u.reason.as_deref().map_or(String::new(), |r| format!(", {}", crate::history::sentence(r)));
         let title = format!("{} ({}): {}, {}{reason}", u.unit, u.action, u.outcome, seconds(u.ms / 1000.0));
         body += &bar(u.outcome, [x, u.lane as f64 * LANE + 1.0, wide, LANE - 2.0], &title);
-        // About seven units for each letter.
-        let fits = (wide / 7.0) as usize;
+        let fits = ((wide - 6.0) / LETTER).max(0.0) as usize;
         if fits > 4 {
             let y = u.lane as f64 * LANE + 13.0;
             let words = safe(&shorten(&u.unit, fits));
@@ -247,13 +249,15 @@ fn bars(label: &str, rows: &[Row]) -> String {
     const ROW: f64 = 26.0;
     let most =
         rows.iter().map(|(_, parts, _)| parts.iter().map(|p| p.1).sum::<f64>()).fold(f64::MIN_POSITIVE, f64::max);
+    let longest = rows.iter().map(|(_, _, value)| value.chars().count()).max().unwrap_or(0) as f64;
+    let room = WIDTH - 215.0 - longest * LETTER;
     let mut body = String::new();
     for (n, (name, parts, value)) in rows.iter().enumerate() {
         let y = n as f64 * ROW;
         body += &text(190.0, y + 17.0, "end", &shorten(name, 30));
         let mut x = 200.0;
         for (class, amount, title) in parts.iter().filter(|p| p.1 > 0.0) {
-            let wide = (WIDTH - 320.0) * amount / most;
+            let wide = room * amount / most;
             body += &bar(class, [x, y + 4.0, wide.max(0.5), ROW - 8.0], title);
             x += wide;
         }
