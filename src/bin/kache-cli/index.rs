@@ -503,8 +503,8 @@ impl<'s> Index<'s> {
         Ok((events.into(), cut))
     }
 
-    /// The entries of the store. `name`: only of this crate or package.
-    pub fn entries(&self, name: Option<&str>, sort: Sort) -> Result<Vec<Listed>, Trouble> {
+    /// The entries of the store, those in `part` of the list. `name`: only of this crate or package.
+    pub fn entries(&self, name: Option<&str>, sort: Sort, part: Range<u32>) -> Result<Vec<Listed>, Trouble> {
         let order = match sort {
             Sort::Name => "name, used desc",
             Sort::Size => "size desc",
@@ -518,9 +518,9 @@ impl<'s> Index<'s> {
         };
         let mut rows = self.db.prepare(&format!(
             "select key, name, unit, action, size, tool_ms, used, hits from entries
-             where size is not null and {which} order by {order}"
+             where size is not null and {which} order by {order} limit ?2 offset ?3"
         ))?;
-        let mut rows = rows.query([name])?;
+        let mut rows = rows.query(params![name, part.end - part.start, part.start])?;
         let mut entries = Vec::new();
         while let Some(r) = rows.next()? {
             let count = |at| r.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));

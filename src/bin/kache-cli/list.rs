@@ -36,16 +36,36 @@ struct Report {
     entries: Vec<Listed>,
 }
 
+/// The first so many are shown before the others are looked up.
+const AT_ONCE: u32 = 1000;
+
 pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail> {
     let mut index = Index::open(&context.store, view)?;
-    let entries = index.ask(view, |index| index.entries(args.name.as_deref(), args.sort))?;
-    let found = !entries.is_empty() || args.name.is_none();
+    let name = args.name.as_deref();
+    let first = index.ask(view, |index| index.entries(name, args.sort, 0..AT_ONCE))?;
+    let found = !first.is_empty() || name.is_none();
+    let others = |index: &Index| match first.len() < AT_ONCE as usize {
+        true => Ok(Vec::new()),
+        false => index.entries(name, args.sort, AT_ONCE..u32::MAX),
+    };
     if args.json {
-        view.json(&Report { version: 1, entries })?;
-    } else if let Some(name) = args.name.filter(|_| entries.is_empty()) {
+        let others = index.ask(view, others)?;
+        view.json(&Report { version: 1, entries: first.into_iter().chain(others).collect() })?;
+    } else if let Some(name) = name.filter(|_| first.is_empty()) {
         return Err(Fail::Failed(format!("nothing called {name:?} is stored")));
     } else {
-        view.paged(context.var("PAGER").unwrap_or("less"), |out| show(&entries, out))?;
+        view.paged(context.var("PAGER").unwrap_or("less"), |out| {
+            show(&first, out)?;
+            out.flush()?;
+            let others = others(&index).map_err(|_| std::io::Error::other("the index is damaged; ask again"))?;
+            rows(&others, out)?;
+            let number = (first.len() + others.len()) as u64;
+            let bytes = first.iter().chain(&others).map(|e| e.size).sum();
+            match number {
+                0 => Ok(()),
+                n => writeln!(out, "{FAINT}{}, {} to restore{FAINT:#}", count(n, "entry"), size(bytes)),
+            }
+        })?;
     }
     Ok(Done::when(found))
 }
@@ -54,9 +74,12 @@ fn show(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
     if entries.is_empty() {
         return writeln!(out, "The cache is empty: there is nothing to list.");
     }
-    let head = ["size", "hits", "compile", "used"];
-    let [bytes, hits, compile, used] = head;
+    let [bytes, hits, compile, used] = ["size", "hits", "compile", "used"];
     writeln!(out, "{FAINT}{bytes:>9}  {hits:>5}  {compile:>12}  {used:>12}  {:<12}  unit{FAINT:#}", "key")?;
+    rows(entries, out)
+}
+
+fn rows(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
     let now = Event::now_ms();
     for e in entries {
         let unit = if e.unit.is_empty() { &e.name } else { &e.unit };
@@ -72,6 +95,5 @@ fn show(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
             if kind.is_empty() { "" } else { "  " },
         )?;
     }
-    let bytes: u64 = entries.iter().map(|e| e.size).sum();
-    writeln!(out, "{FAINT}{}, {} to restore{FAINT:#}", count(entries.len() as u64, "entry"), size(bytes))
+    Ok(())
 }

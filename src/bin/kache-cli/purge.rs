@@ -73,7 +73,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
 /// The entries of a crate, and the bytes they restore.
 fn of_crate(name: &str, context: &Context, view: &mut View) -> Result<(HashSet<Digest>, u64), Fail> {
     let mut index = Index::open(&context.store, view)?;
-    let entries = index.ask(view, |index| index.entries(Some(name), Sort::Name))?;
+    let entries = index.ask(view, |index| index.entries(Some(name), Sort::Name, 0..u32::MAX))?;
     let keys = entries.iter().filter_map(|e| Digest::from_hex(&e.key)).collect();
     Ok((keys, entries.iter().map(|e| e.size).sum()))
 }
