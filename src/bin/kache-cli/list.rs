@@ -6,7 +6,6 @@ use crate::format::{ago, count, seconds, size};
 use crate::index::{Index, Listed, Sort};
 use crate::view::{FAINT, View};
 use kache_store::Event;
-use serde::Serialize;
 use std::io::Write;
 
 /// List what is stored
@@ -30,12 +29,6 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    version: u32,
-    entries: Vec<Listed>,
-}
-
 /// The first so many are shown before the others are looked up.
 const AT_ONCE: u32 = 1000;
 
@@ -49,8 +42,11 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         false => index.entries(name, args.sort, AT_ONCE..u32::MAX),
     };
     if args.json {
-        let others = index.ask(view, others)?;
-        view.json(&Report { version: 1, entries: first.into_iter().chain(others).collect() })?;
+        write!(view.out, "{{\"version\":1,\"entries\":[")?;
+        json(&first, "", &mut view.out)?;
+        view.out.flush()?;
+        json(&index.ask(view, others)?, ",", &mut view.out)?;
+        writeln!(view.out, "\n]}}")?;
     } else if let Some(name) = name.filter(|_| first.is_empty()) {
         return Err(Fail::Failed(format!("nothing called {name:?} is stored")));
     } else {
@@ -77,6 +73,15 @@ fn show(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
     let [bytes, hits, compile, used] = ["size", "hits", "compile", "used"];
     writeln!(out, "{FAINT}{bytes:>9}  {hits:>5}  {compile:>12}  {used:>12}  {:<12}  unit{FAINT:#}", "key")?;
     rows(entries, out)
+}
+
+/// A line for each; `before` is what separates the first from what was written.
+fn json(entries: &[Listed], before: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    for (n, entry) in entries.iter().enumerate() {
+        writeln!(out, "{}", if n == 0 { before } else { "," })?;
+        serde_json::to_writer(&mut *out, entry)?;
+    }
+    Ok(())
 }
 
 fn rows(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
