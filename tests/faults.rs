@@ -403,3 +403,18 @@ fn eviction_while_building() {
         let _ = purging.wait();
     }
 }
+
+/// Guards: a restore replaces no device and no pipe; what stands there is the compiler's to treat.
+#[test]
+fn special_file_at_the_place_of_an_output() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    let again = unit.compile();
+    let made =
+        Command::new("mkfifo").arg(unit.tree.path.join("target/debug/deps/libunit-0123456789abcdef.rmeta")).status();
+    assert!(made.unwrap().success());
+    let out = again.run();
+    out.check(out.count("hit") == 0, "nothing is restored over it");
+    unit.assert_right(&out);
+}

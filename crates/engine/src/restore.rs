@@ -107,7 +107,9 @@ impl Session<'_> {
                 },
             ));
         }
-        if matches!(action.outputs, Outputs::Below(_)) && !ready.iter().all(|(place, _)| is_plain(place)) {
+        let replaced_anywhere = matches!(action.outputs, Outputs::Below(_));
+        let may_replace = |place: &Path| if replaced_anywhere { is_plain(place) } else { !is_special(place) };
+        if !ready.iter().all(|(place, _)| may_replace(place)) {
             return None;
         }
         if let Outputs::Tree(dir) = &action.outputs {
@@ -201,6 +203,11 @@ fn is_plain(place: &Path) -> bool {
         Err(e) => e.kind() == io::ErrorKind::NotFound,
         Ok(meta) => meta.is_file() && meta.links == 1 && ordinary(meta.mode),
     }
+}
+
+/// A device, a pipe, a socket: never to be replaced (`rustc -o /dev/null`, by root).
+fn is_special(place: &Path) -> bool {
+    kache_os::lstat(place).is_ok_and(|meta| meta.kind == kache_os::FileKind::Other)
 }
 
 /// A restore makes `OUT_DIR` hold exactly the entry's outputs: what else is there goes.
