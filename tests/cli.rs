@@ -21,19 +21,6 @@ fn built<'s>(tree: &Tree<'s>) -> Outcome {
     out
 }
 
-#[track_caller]
-fn says(out: &Outcome, words: &[&str]) {
-    let all = format!("{}{}", out.stdout, out.stderr);
-    for word in words {
-        out.check(all.contains(word), &format!("the command must say {word:?}"));
-    }
-}
-
-#[track_caller]
-fn exits(out: &Outcome, code: i32) {
-    out.check(out.status.code() == Some(code), &format!("the exit code must be {code}"));
-}
-
 /// The output as JSON; it always has a version.
 #[track_caller]
 fn json(out: &Outcome) -> Value {

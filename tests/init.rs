@@ -18,19 +18,6 @@ fn cli<'s>(space: &'s Space, args: &str) -> Run<'s> {
     space.cli(args).env("SHELL", "/bin/bash").env("PATH", &bin)
 }
 
-#[track_caller]
-fn says(out: &Outcome, words: &[&str]) {
-    let all = format!("{}{}", out.stdout, out.stderr);
-    for word in words {
-        out.check(all.contains(word), &format!("the command must say {word:?}"));
-    }
-}
-
-#[track_caller]
-fn exits(out: &Outcome, code: i32) {
-    out.check(out.status.code() == Some(code), &format!("the exit code must be {code}"));
-}
-
 /// Everything in the two homes: directories, links with their targets, files with their bytes.
 fn homes(space: &Space) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {

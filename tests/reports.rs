@@ -22,19 +22,6 @@ fn built_twice(space: &Space) -> Tree<'_> {
 }
 
 #[track_caller]
-fn says(out: &Outcome, words: &[&str]) {
-    let all = format!("{}{}", out.stdout, out.stderr);
-    for word in words {
-        out.check(all.contains(word), &format!("the command must say {word:?}"));
-    }
-}
-
-#[track_caller]
-fn exits(out: &Outcome, code: i32) {
-    out.check(out.status.code() == Some(code), &format!("the exit code must be {code}"));
-}
-
-#[track_caller]
 fn json(out: &Outcome) -> Value {
     let value = serde_json::from_str(&out.stdout);
     out.check(value.is_ok(), "the output must be JSON");

@@ -607,6 +607,20 @@ impl Outcome {
     }
 }
 
+/// A command for people says these words, on either stream.
+#[track_caller]
+pub fn says(out: &Outcome, words: &[&str]) {
+    let all = format!("{}{}", out.stdout, out.stderr);
+    for word in words {
+        out.check(all.contains(word), &format!("the command must say {word:?}"));
+    }
+}
+
+#[track_caller]
+pub fn exits(out: &Outcome, code: i32) {
+    out.check(out.status.code() == Some(code), &format!("the exit code must be {code}"));
+}
+
 /// A line without the terminal's escape sequences (`ESC [ … m`).
 fn without_colour(line: &str) -> String {
     let mut parts = line.split('\x1b');
