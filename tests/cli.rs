@@ -6,8 +6,25 @@ use serde_json::Value;
 
 use crate::common::*;
 
-const COMMANDS: [&str; 12] =
-    ["init", "try", "stats", "explain", "show", "monitor", "doctor", "gc", "purge", "config", "completions", "uninit"];
+const COMMANDS: [&str; 17] = [
+    "init",
+    "try",
+    "stats",
+    "report",
+    "list",
+    "explain",
+    "show",
+    "monitor",
+    "doctor",
+    "gc",
+    "purge",
+    "clean",
+    "run",
+    "shims",
+    "config",
+    "completions",
+    "uninit",
+];
 
 fn project<'s>(space: &'s Space, at: &str) -> Tree<'s> {
     let tree = space.tree(at);

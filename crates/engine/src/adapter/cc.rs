@@ -513,7 +513,8 @@ pub fn action(
         source: p.sources.first().filter(|_| !p.stdin).map(|s| at(s)),
         dep_info: dep_info.filter(|_| !settings.observe),
         scratch_file: own_depfile,
-        probe: probe(&p),
+        // A hit under observation has no use for it.
+        probe: if settings.observe { Vec::new() } else { probe(&p) },
         texts,
         settles: p.sources.iter().map(|s| at(s)).collect(),
         ..Action::default()
