@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::*;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "init",
     "try",
     "stats",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 17] = [
     "shims",
     "config",
     "completions",
+    "man",
     "uninit",
 ];
 
@@ -63,6 +64,25 @@ fn help_has_examples() {
     {
         exits(&space.cli(wrong).run(), 2);
     }
+}
+
+/// Guards: each command has a manual page with its options and examples, and the settings' table is in the main one.
+#[test]
+fn manual() {
+    let space = Space::new();
+    let dir = space.path("a/man1");
+    says(space.cli("man").arg(&dir).run().ok(), &[&format!("{} pages", COMMANDS.len() + 1)]);
+    let page = |name: &str| fs::read_to_string(dir.join(name)).expect("page");
+    for command in COMMANDS {
+        let text = page(&format!("kache-{command}.1"));
+        assert!(text.contains(".SH EXAMPLES\n.nf\n") && text.contains(".SH OPTIONS\n"), "{command}: {text}");
+        assert!(page("kache.1").contains(&format!("kache\\-{command}(1)")), "{command}");
+    }
+    for setting in ["KACHE_CACHE_DIR", "KACHE_MAX_SIZE"] {
+        assert!(page("kache.1").contains(setting), "{setting}");
+    }
+    assert!(page("kache-gc.1").contains(r"\-\-max\-size"));
+    exits(&space.cli("man /dev/null/man1").run(), 1);
 }
 
 /// Guards: a cache that is not there is said so, and not made by looking.

@@ -76,6 +76,8 @@ fn empty_home() {
     assert!(start.contains(shims.to_str().expect("UTF-8")), "{start}");
     let completions = space.path("home/.local/share/bash-completion/completions/kache");
     assert!(fs::read_to_string(completions).expect("completions").contains("uninit"));
+    let page = space.path("home/.local/share/man/man1/kache-init.1");
+    assert!(fs::read_to_string(page).expect("manual page").contains("uninit"));
 
     let after = homes(&space);
     for again in ["init -y", "init", "init --check"] {
@@ -95,10 +97,35 @@ fn no_shell() {
     let space = Space::new();
     cli(&space, "init -y --no-shell").run().ok();
     let files: Vec<_> = homes(&space).into_keys().collect();
-    assert!(!files.iter().any(|f| f.ends_with(".bashrc") || f.to_string_lossy().contains("completion")), "{files:?}");
+    let for_people = [".bashrc", "completion", "/man1/"];
+    assert!(!files.iter().any(|f| for_people.iter().any(|p| f.to_string_lossy().contains(p))), "{files:?}");
     assert!(files.iter().any(|f| f.ends_with("shims/cc")), "{files:?}");
     let out = cli(&space, "init --check").env("SHELL", "/bin/odd").run();
     says(out.ok(), &["none of bash, zsh, fish"]);
+}
+
+/// Guards: what a package of the system brought is not written a second time.
+#[test]
+fn installed_by_a_package() {
+    let space = Space::new();
+    let prefix = space.path("usr");
+    for program in [kache(), kache_cli()] {
+        let place = prefix.join("bin").join(program.file_name().expect("name"));
+        write_file(&place, "");
+        fs::copy(program, &place).expect("copy");
+    }
+    for packaged in ["man/man1/kache.1.gz", "bash-completion/completions/kache"] {
+        write_file(&prefix.join("share").join(packaged), "");
+    }
+    let cli = prefix.join("bin/kache");
+    let before = homes(&space);
+    space.command(&cli, &space.path("")).args("init -y").env("SHELL", "/bin/bash").run().ok();
+    let files: Vec<_> = homes(&space).into_keys().collect();
+    assert!(config(&space).contains(cli.to_str().expect("UTF-8")));
+    assert!(files.iter().any(|f| f.ends_with(".bashrc")), "{files:?}");
+    assert!(!files.iter().any(|f| f.ends_with("kache.1") || f.ends_with("completions/kache")), "{files:?}");
+    space.command(&cli, &space.path("")).args("uninit -y").run().ok();
+    assert_eq!(homes(&space), before);
 }
 
 /// Guards: what else stands in the files stays, line by line, and everything comes back byte for byte.

@@ -16,6 +16,7 @@ mod gc;
 mod history;
 mod index;
 mod list;
+mod man;
 mod monitor;
 mod purge;
 mod report;
@@ -75,6 +76,7 @@ enum Command {
     Run(run::Args),
     Shims(shims::Args),
     Completions(completions::Args),
+    Man(man::Args),
     Uninit(setup::UninitArgs),
 }
 
@@ -153,6 +155,7 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
         Command::Run(args) => run::run(args),
         Command::Shims(args) => shims::run(args, context, view),
         Command::Completions(args) => completions::run(args, view),
+        Command::Man(args) => man::run(args, view),
         Command::Uninit(args) => setup::uninit(args, context, view),
     }
 }

@@ -9,6 +9,7 @@ pub mod shell;
 
 use crate::Context;
 use crate::fail::{Done, Fail};
+use crate::format::count;
 use crate::shims::{self, Link};
 use crate::view::{FAINT, STRONG, View, WARN};
 use cargo_config::Wrapper;
@@ -27,7 +28,7 @@ Examples:
 
 What it does: build.rustc-wrapper in cargo's configuration (comments stay, a backup is made); links named like the
 compilers on PATH, which lead to kache; one line between two marker lines in your shell's start-up file, which puts these
-links first on PATH; completions. `kache uninit` takes all of it back.
+links first on PATH; completions; manual pages. `kache uninit` takes all of it back.
 
 Exit codes: 0 done or nothing to do, 1 failed (with --check: something is to do), 2 nobody to ask.")]
 pub struct InitArgs {
@@ -40,7 +41,7 @@ pub struct InitArgs {
     /// No background service (there is none in this version)
     #[arg(long)]
     no_service: bool,
-    /// Leave the shell's start-up file and completions alone
+    /// Leave the shell's start-up file, completions and manual pages alone
     #[arg(long)]
     no_shell: bool,
 }
@@ -84,13 +85,18 @@ impl Plan {
     }
 
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
-        for edit in &self.edits {
-            let verb = match (&edit.before, &edit.after) {
-                (_, None) => "remove",
-                (None, _) => "write ",
-                (Some(_), _) => "edit  ",
-            };
-            writeln!(out, "  {STRONG}{verb}{STRONG:#}  {}: {}", edit.path.display(), edit.text)?;
+        let verb = |edit: &Edit| match (&edit.before, &edit.after) {
+            (_, None) => "remove",
+            (None, _) => "write ",
+            (Some(_), _) => "edit  ",
+        };
+        let (pages, others): (Vec<&Edit>, Vec<&Edit>) = self.edits.iter().partition(|e| e.what == What::Manual);
+        for edit in others {
+            writeln!(out, "  {STRONG}{}{STRONG:#}  {}: {}", verb(edit), edit.path.display(), edit.text)?;
+        }
+        if let Some((page, dir)) = pages.first().and_then(|p| Some((p, p.path.parent()?))) {
+            let number = count(pages.len() as u64, "manual page");
+            writeln!(out, "  {STRONG}{}{STRONG:#}  in {}: {number}", verb(page), dir.display())?;
         }
         let (made, gone): (Vec<&Link>, Vec<&Link>) = self.links.iter().partition(|l| l.target.is_some());
         for (verb, links) in [("link  ", made), ("unlink", gone)] {
@@ -293,20 +299,40 @@ fn plan_shell(context: &Context, record: &Record, shims: &Path, plan: &mut Plan)
             plan.edits.push(Edit { what: What::StartFile, path: file, before, after: Some(after), text });
         }
     }
-    let before = read(&completions)?;
-    let after = crate::completions::text(shell.completions());
-    match &before {
-        Some(there) if *there == after => {}
-        Some(there) if !record.is_as_left(&completions, there) => {
-            plan.notes.push(format!("{} is not kache init's and left alone", completions.display()));
+    let share = context.program.parent().and_then(Path::parent).map(|prefix| prefix.join("share"));
+    let packaged = |name: &str, own: &Path| {
+        let theirs = share.as_ref().map(|share| share.join(name));
+        theirs.is_some_and(|path| path != own && path.exists())
+    };
+    if !packaged(shell.packaged_completions(), &completions) {
+        let text = crate::completions::text(shell.completions());
+        plan_whole(What::Completions, completions, text, "completions", record, plan)?;
+    }
+    let manual = context.data_home().map(|data| data.join("man/man1")).filter(|d| !packaged("man/man1/kache.1.gz", d));
+    if let Some(dir) = manual {
+        for (name, text) in crate::man::pages() {
+            plan_whole(What::Manual, dir.join(name), text, "manual page", record, plan)?;
         }
-        _ => plan.edits.push(Edit {
-            what: What::Completions,
-            path: completions,
-            before,
-            after: Some(after),
-            text: "completions".into(),
-        }),
+    }
+    Ok(())
+}
+
+/// A file that is all ours, or somebody else's and left alone.
+fn plan_whole(
+    what: What,
+    path: PathBuf,
+    text: Vec<u8>,
+    about: &str,
+    record: &Record,
+    plan: &mut Plan,
+) -> Result<(), Fail> {
+    let before = read(&path)?;
+    match &before {
+        Some(there) if *there == text => {}
+        Some(there) if !record.is_as_left(&path, there) => {
+            plan.notes.push(format!("{} is not kache init's and left alone", path.display()));
+        }
+        _ => plan.edits.push(Edit { what, path, before, after: Some(text), text: about.into() }),
     }
     Ok(())
 }
@@ -389,7 +415,7 @@ fn without_kache(what: What, path: &Path, now: &[u8], record: &Record) -> Result
             cargo_config::with_wrapper(text, old.as_deref())?.into_bytes()
         }
         What::StartFile => with_block(now, None)?,
-        What::Completions => return Err("it was changed since".into()),
+        What::Completions | What::Manual => return Err("it was changed since".into()),
     };
     if after == now {
         return Ok(None);

@@ -19,6 +19,7 @@ pub enum What {
     CargoConfig,
     StartFile,
     Completions,
+    Manual,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -47,6 +47,15 @@ impl Shell {
         })
     }
 
+    /// Where a package of the system puts them, below its `share`.
+    pub fn packaged_completions(self) -> &'static str {
+        match self {
+            Shell::Bash => "bash-completion/completions/kache",
+            Shell::Zsh => "zsh/vendor-completions/_kache",
+            Shell::Fish => "fish/vendor_completions.d/kache.fish",
+        }
+    }
+
     pub fn completions(self) -> clap_complete::Shell {
         match self {
             Shell::Bash => clap_complete::Shell::Bash,
