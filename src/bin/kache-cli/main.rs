@@ -11,6 +11,7 @@ mod config;
 mod doctor;
 mod explain;
 mod fail;
+mod file;
 mod format;
 mod gc;
 mod history;
@@ -26,6 +27,7 @@ mod shims;
 mod show;
 mod stats;
 mod summary;
+mod toml_text;
 mod trial;
 mod view;
 

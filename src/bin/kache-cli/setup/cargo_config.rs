@@ -1,13 +1,11 @@
-//! Cargo's configuration file: which wrapper it names, and the same text with another one. Knows text only; the rest of
-//! the file stays as it is, byte for byte.
+//! Cargo's configuration: where it is, and which wrapper it names.
 
 use crate::Context;
-use std::ops::Range;
+use crate::toml_text::{Place, value_in, with_value};
 use std::path::{Path, PathBuf};
-use toml_edit::{Document, DocumentMut, Item, TableLike, value};
+use toml::Value;
 
-const TABLE: &str = "build";
-const KEY: &str = "rustc-wrapper";
+const WRAPPER: Place<'_> = Place { table: "build", key: "rustc-wrapper" };
 
 /// What a configuration says of the wrapper.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,106 +42,17 @@ pub fn file(context: &Context) -> Option<PathBuf> {
 
 /// The wrapper that a configuration names; `Err` says what is wrong with the text.
 pub fn wrapper_in(text: &str) -> Result<Option<String>, String> {
-    let document = Document::parse(text).map_err(|e| e.to_string().trim_end().to_string())?;
-    match document.get(TABLE) {
+    match value_in(text, WRAPPER)? {
         None => Ok(None),
-        Some(item) => {
-            let table = item.as_table_like().ok_or_else(|| format!("{TABLE} is not a table"))?;
-            let name = |item: &Item| item.as_str().map(str::to_string);
-            table.get(KEY).map(|i| name(i).ok_or_else(|| format!("{TABLE}.{KEY} is not a string"))).transpose()
-        }
+        Some(Value::String(name)) => Ok(Some(name)),
+        Some(_) => Err(format!("{WRAPPER} is not a string")),
     }
 }
 
 /// The text with this wrapper, or with none.
 pub fn with_wrapper(text: &str, wrapper: Option<&str>) -> Result<String, String> {
-    let now = wrapper_in(text)?;
-    if now.as_deref() == wrapper {
-        return Ok(text.into());
-    }
-    let changed = match (now, wrapper) {
-        (Some(_), Some(name)) => replaced(text, name)?,
-        (Some(_), None) => removed(text)?,
-        (None, Some(name)) => added(text, name)?,
-        (None, None) => text.into(),
-    };
-    // Whatever the text looked like: cargo must read what was meant.
-    if wrapper_in(&changed)?.as_deref() == wrapper {
-        Ok(changed)
-    } else {
-        Err(format!("{TABLE}.{KEY} can't be changed here: change it by hand"))
-    }
-}
-
-/// Where the key and its value stand.
-fn spans(text: &str) -> Option<(Range<usize>, Range<usize>)> {
-    let document = Document::parse(text).ok()?;
-    let (key, item) = document.get(TABLE)?.as_table_like()?.get_key_value(KEY)?;
-    Some((key.span()?, item.span()?))
-}
-
-fn replaced(text: &str, name: &str) -> Result<String, String> {
-    let (_, old) = spans(text).ok_or("the place of the value is not known")?;
-    Ok(format!("{}{}{}", &text[..old.start], value(name), &text[old.end..]))
-}
-
-fn removed(text: &str) -> Result<String, String> {
-    let (key, old) = spans(text).ok_or("the place of the value is not known")?;
-    let start = text[..key.start].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[old.end..].find('\n').map_or(text.len(), |at| old.end + at + 1);
-    let (before, after) = (text[start..key.start].trim(), text[old.end..end].trim());
-    if (before.is_empty() || before == "build.") && (after.is_empty() || after.starts_with('#')) {
-        let rest = format!("{}{}", &text[..start], &text[end..]);
-        return without_empty_table(rest);
-    }
-    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
-    document.get_mut(TABLE).and_then(Item::as_table_like_mut).and_then(|table| table.remove(KEY));
-    without_empty_table(document.to_string())
-}
-
-/// A table that only held the wrapper goes with it, unless something is said about it.
-fn without_empty_table(text: String) -> Result<String, String> {
-    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
-    let said = |table: &toml_edit::Table| {
-        let around = [table.decor().prefix(), table.decor().suffix()];
-        around.into_iter().flatten().filter_map(|r| r.as_str()).any(|text| text.contains('#'))
-    };
-    match document.get(TABLE).and_then(Item::as_table) {
-        Some(table) if table.is_empty() && !said(table) && document.to_string() == text => {
-            document.remove(TABLE);
-            Ok(document.to_string())
-        }
-        _ => Ok(text),
-    }
-}
-
-fn added(text: &str, name: &str) -> Result<String, String> {
-    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let line = format!("{KEY} = {}{line_end}", value(name));
-    let document = Document::parse(text).map_err(|e| e.to_string())?;
-    match document.get(TABLE) {
-        // After its header.
-        Some(Item::Table(table)) if !table.is_dotted() && !table.is_implicit() => {
-            let header = table.span().ok_or("the place of the table is not known")?;
-            let at = text[header.start..].find('\n').map_or(text.len(), |n| header.start + n + 1);
-            let gap = if text[..at].ends_with('\n') { "" } else { line_end };
-            Ok(format!("{}{gap}{line}{}", &text[..at], &text[at..]))
-        }
-        Some(_) => {
-            let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
-            let table: Option<&mut dyn TableLike> = document.get_mut(TABLE).and_then(Item::as_table_like_mut);
-            table.ok_or_else(|| format!("{TABLE} is not a table"))?.insert(KEY, value(name));
-            Ok(document.to_string())
-        }
-        None => {
-            let gap = match text {
-                "" => String::new(),
-                _ if text.ends_with('\n') => line_end.into(),
-                _ => line_end.repeat(2),
-            };
-            Ok(format!("{text}{gap}[{TABLE}]{line_end}{line}"))
-        }
-    }
+    wrapper_in(text)?;
+    with_value(text, WRAPPER, wrapper.map(Value::from).as_ref())
 }
 
 #[cfg(test)]
