@@ -7,6 +7,7 @@ mod cc_fidelity;
 mod cc_kinds;
 mod cc_stale;
 mod cli;
+mod config;
 mod edit_loop;
 mod faults;
 mod fidelity;

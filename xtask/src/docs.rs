@@ -36,11 +36,14 @@ fn settings() -> String {
     let mut text = format!(
         "# Settings\n\n{MADE}\nA variable of the environment is stronger than the project's `.kache.toml`, that than the user's \
          file (`kache config path`), that than the default. In the files `cache.dir` is the key `dir` of the table `[cache]`. \
-         `kache config list` shows what holds here.\n\n| setting | variable | default | |\n| --- | --- | --- | --- |\n"
+         `kache config list` shows what holds here, `kache config set` changes it.\n\n\
+         | setting | variable | takes | default | |\n| --- | --- | --- | --- | --- |\n"
     );
     for s in SETTINGS {
         let default = if s.default.is_empty() { String::new() } else { format!("`{}`", cell(s.default)) };
-        writeln!(text, "| `{}` | `{}` | {default} | {} |", s.name, s.variable, cell(s.doc)).expect("to a string");
+        let takes = s.kind.accepts();
+        writeln!(text, "| `{}` | `{}` | {takes} | {default} | {} |", s.name, s.variable, cell(s.doc))
+            .expect("to a string");
     }
     text
 }

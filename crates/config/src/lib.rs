@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// All settings, resolved once; everything below takes values from here.
@@ -32,8 +33,38 @@ pub struct Settings {
     pub log_file: Option<PathBuf>,
     /// For fault injection in debug builds.
     pub kill_at: Option<u32>,
+    /// The values that were given and understood, the strongest of each setting last.
+    pub given: Vec<Given>,
     /// What was wrong with the files or variables, for one line on standard error.
     pub warnings: Vec<String>,
+}
+
+/// Who says what a setting is, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    Default,
+    User,
+    Project,
+    Environment,
+}
+
+impl Source {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Source::Default => "default",
+            Source::User => "user",
+            Source::Project => "project",
+            Source::Environment => "environment",
+        }
+    }
+}
+
+/// A value that someone gave to a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    pub name: &'static str,
+    pub source: Source,
+    pub value: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,17 +86,69 @@ impl LogLevel {
     }
 }
 
+/// What values of a setting look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Flag,
+    Choice(&'static [&'static str]),
+    Number,
+    Size,
+    /// An absolute path.
+    Place,
+    /// A program, by path or by a name that is searched on `PATH`.
+    Program,
+    Text,
+    /// Several, in a variable separated by commas.
+    List,
+}
+
+impl Kind {
+    /// What it takes, as the end of "must be …".
+    pub fn accepts(self) -> String {
+        match self {
+            Kind::Flag => "true or false".into(),
+            Kind::Choice(names) => match names {
+                [first @ .., last] => format!("{} or {last}", first.join(", ")),
+                [] => String::new(),
+            },
+            Kind::Number => "a whole number".into(),
+            Kind::Size => "a size such as 20GiB".into(),
+            Kind::Place => "an absolute path".into(),
+            Kind::Program => "a program".into(),
+            Kind::Text => "any text".into(),
+            Kind::List => "a list".into(),
+        }
+    }
+}
+
 /// One setting.
 pub struct Setting {
     /// Name in the files: `section.key`.
     pub name: &'static str,
     pub variable: &'static str,
+    pub kind: Kind,
     /// For people.
     pub default: &'static str,
     pub doc: &'static str,
-    apply: fn(&mut Settings, &str) -> Result<(), String>,
+    apply: fn(&mut Settings, &str) -> Option<()>,
     /// The resolved value, in the form `apply` reads.
     pub show: fn(&Settings) -> String,
+}
+
+impl Setting {
+    pub fn named(name: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|s| s.name == name)
+    }
+
+    /// Takes a value; `Err` says what would be one.
+    pub fn set(&self, settings: &mut Settings, value: &str) -> Result<(), String> {
+        (self.apply)(settings, value).ok_or_else(|| format!("must be {}", self.kind.accepts()))
+    }
+
+    /// Its table and its key there.
+    pub fn section_and_key(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').unwrap_or(("", self.name))
+    }
 }
 
 /// The table: help, reference and parsing come from here.
@@ -73,6 +156,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.dir",
         variable: "KACHE_CACHE_DIR",
+        kind: Kind::Place,
         default: "$XDG_CACHE_HOME/kache or ~/.cache/kache",
         doc: "Where the cache is. Hard links and reflinks need it on the file system of the build trees.",
         apply: |s, v| set(&mut s.cache_dir, path(v)),
@@ -81,14 +165,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.max_size",
         variable: "KACHE_MAX_SIZE",
+        kind: Kind::Size,
         default: "50GiB",
         doc: "Size the cache is kept below by evicting what was used least recently (bytes, or with KiB, MiB, GiB, TiB).",
-        apply: |s, v| set(&mut s.max_size, size(v)),
+        apply: |s, v| set(&mut s.max_size, size(v).ok()),
         show: |s| shown_size(s.max_size),
     },
     Setting {
         name: "cache.disabled",
         variable: "KACHE_DISABLED",
+        kind: Kind::Flag,
         default: "false",
         doc: "Run every tool directly.",
         apply: |s, v| set(&mut s.disabled, flag(v)),
@@ -97,6 +183,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.observe",
         variable: "KACHE_OBSERVE",
+        kind: Kind::Flag,
         default: "true",
         doc: "Learn inputs by observing the tool. Without it only declared inputs count, and links pass through.",
         apply: |s, v| set(&mut s.observe, flag(v)),
@@ -105,6 +192,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.incremental",
         variable: "KACHE_INCREMENTAL",
+        kind: Kind::Flag,
         default: "true",
         doc: "Leave cargo's incremental compilation as it is. `false` removes `-C incremental` from every compile.",
         apply: |s, v| set(&mut s.incremental, flag(v)),
@@ -113,6 +201,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.build_scripts",
         variable: "KACHE_BUILD_SCRIPTS",
+        kind: Kind::Flag,
         default: "true",
         doc: "Cache the runs of cargo build scripts.",
         apply: |s, v| set(&mut s.build_scripts, flag(v)),
@@ -121,6 +210,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.exclude",
         variable: "KACHE_EXCLUDE",
+        kind: Kind::List,
         default: "",
         doc: "Crate names never cached; `*` matches any part. In the variable separated by commas.",
         apply: |s, v| set(&mut s.exclude, list(v)),
@@ -129,14 +219,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.fallback",
         variable: "KACHE_FALLBACK",
+        kind: Kind::Program,
         default: "",
         doc: "A second compiler wrapper that gets what kache declines.",
-        apply: |s, v| set(&mut s.fallback, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        apply: |s, v| set(&mut s.fallback, Some(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
         show: |s| shown(&s.fallback),
     },
     Setting {
         name: "cache.verify_restores",
         variable: "KACHE_VERIFY_RESTORES",
+        kind: Kind::Flag,
         default: "false",
         doc: "Hash every blob before it is restored.",
         apply: |s, v| set(&mut s.verify_restores, flag(v)),
@@ -145,14 +237,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.key_salt",
         variable: "KACHE_KEY_SALT",
+        kind: Kind::Text,
         default: "",
         doc: "Part of every key: change it to start afresh.",
-        apply: |s, v| set(&mut s.key_salt, Ok(v.to_string())),
+        apply: |s, v| set(&mut s.key_salt, Some(v.to_string())),
         show: |s| s.key_salt.clone(),
     },
     Setting {
         name: "cache.path_only_env_vars",
         variable: "KACHE_PATH_ONLY_ENV_VARS",
+        kind: Kind::List,
         default: "",
         doc: "Variables whose values only say where things are: known roots in them do not bind an entry. Separated by commas.",
         apply: |s, v| set(&mut s.path_only_env_vars, list(v)),
@@ -161,6 +255,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.too_new_ms",
         variable: "KACHE_TOO_NEW_MS",
+        kind: Kind::Number,
         default: "0",
         doc: "A file that changed less than this before its reader started, or later, is used but the result not stored (milliseconds; for file systems whose clock is another machine's).",
         apply: |s, v| set(&mut s.too_new_ms, number(v)),
@@ -169,6 +264,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cache.lock_seconds",
         variable: "KACHE_LOCK_SECONDS",
+        kind: Kind::Number,
         default: "600",
         doc: "How long to wait for another process that compiles the same thing before compiling it too (seconds).",
         apply: |s, v| set(&mut s.lock_seconds, number(v)),
@@ -177,22 +273,25 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cc.compiler",
         variable: "KACHE_CC",
+        kind: Kind::Program,
         default: "cc on PATH",
         doc: "The compiler that `kache cc`, or a shim named `cc`, stands for.",
-        apply: |s, v| set(&mut s.cc, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        apply: |s, v| set(&mut s.cc, Some(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
         show: |s| shown(&s.cc),
     },
     Setting {
         name: "cc.cxx_compiler",
         variable: "KACHE_CXX",
+        kind: Kind::Program,
         default: "c++ on PATH",
         doc: "The compiler that `kache c++`, or a shim named `c++`, stands for.",
-        apply: |s, v| set(&mut s.cxx, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        apply: |s, v| set(&mut s.cxx, Some(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
         show: |s| shown(&s.cxx),
     },
     Setting {
         name: "cc.source_date_epoch",
         variable: "KACHE_SOURCE_DATE_EPOCH",
+        kind: Kind::Choice(&["keep", "pin"]),
         default: "keep",
         doc: "`pin` sets SOURCE_DATE_EPOCH to 1000000000 for C and C++ compiles that have none, so that uses of __DATE__ and __TIME__ can be cached; `keep` leaves it as it is.",
         apply: |s, v| set(&mut s.pin_source_date_epoch, pinned(v)),
@@ -201,6 +300,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cc.extra_allowlist_flags",
         variable: "KACHE_EXTRA_ALLOWLIST_FLAGS",
+        kind: Kind::List,
         default: "",
         doc: "Flags that compiles may have without observation beside those of the table (docs/cc-flags.md); `*` stands for anything. Separated by commas.",
         apply: |s, v| set(&mut s.extra_allowlist_flags, list(v)),
@@ -209,14 +309,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "paths.base_dir",
         variable: "KACHE_BASE_DIR",
+        kind: Kind::Place,
         default: "",
         doc: "A directory whose place does not matter to results: mapped in whatever tools write.",
-        apply: |s, v| set(&mut s.base_dir, Ok(Some(PathBuf::from(v)).filter(|p| p.is_absolute()))),
+        apply: |s, v| set(&mut s.base_dir, place(v)),
         show: |s| shown(&s.base_dir),
     },
     Setting {
         name: "log.level",
         variable: "KACHE_LOG",
+        kind: Kind::Choice(&["off", "warn", "info", "debug"]),
         default: "off",
         doc: "What goes to the log file: off, warn, info, debug.",
         apply: |s, v| set(&mut s.log, level(v)),
@@ -225,9 +327,10 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "log.file",
         variable: "KACHE_LOG_FILE",
+        kind: Kind::Place,
         default: "<cache>/kache.log",
         doc: "The log file.",
-        apply: |s, v| set(&mut s.log_file, Ok(Some(PathBuf::from(v)).filter(|_| !v.is_empty()))),
+        apply: |s, v| set(&mut s.log_file, place(v)),
         show: |s| shown(&s.log_file),
     },
 ];
@@ -239,47 +342,51 @@ pub const PROJECT_FILE: &str = ".kache.toml";
 pub const CONFIG_VARIABLE: &str = "KACHE_CONFIG";
 const KILL_VARIABLE: &str = "KACHE_KILL_AT";
 
-fn set<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+fn set<T>(slot: &mut T, value: Option<T>) -> Option<()> {
     *slot = value?;
-    Ok(())
+    Some(())
 }
 
-fn path(v: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(v);
-    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path".into()) }
+fn path(v: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(v)).filter(|p| p.is_absolute())
 }
 
-fn flag(v: &str) -> Result<bool, String> {
+/// A path, or none.
+fn place(v: &str) -> Option<Option<PathBuf>> {
+    if v.is_empty() { Some(None) } else { path(v).map(Some) }
+}
+
+fn flag(v: &str) -> Option<bool> {
     match v {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "0" | "false" | "no" | "off" | "" => Ok(false),
-        _ => Err("must be true or false".into()),
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" | "" => Some(false),
+        _ => None,
     }
 }
 
-fn pinned(v: &str) -> Result<bool, String> {
+fn pinned(v: &str) -> Option<bool> {
     match v {
-        "pin" => Ok(true),
-        "keep" | "" => Ok(false),
-        _ => Err("must be pin or keep".into()),
+        "pin" => Some(true),
+        "keep" | "" => Some(false),
+        _ => None,
     }
 }
 
-fn number<T: std::str::FromStr>(v: &str) -> Result<T, String> {
-    v.parse().map_err(|_| "must be a whole number".into())
+fn number<T: std::str::FromStr>(v: &str) -> Option<T> {
+    v.parse().ok()
 }
 
-fn list(v: &str) -> Result<Vec<String>, String> {
-    Ok(v.split(',').map(str::trim).filter(|s| !s.is_empty()).map(String::from).collect())
+fn list(v: &str) -> Option<Vec<String>> {
+    Some(v.split(',').map(str::trim).filter(|s| !s.is_empty()).map(String::from).collect())
 }
 
-fn level(v: &str) -> Result<LogLevel, String> {
+fn level(v: &str) -> Option<LogLevel> {
     match v {
-        "off" | "0" | "" => Ok(LogLevel::Off),
-        "warn" => Ok(LogLevel::Warn),
-        "info" => Ok(LogLevel::Info),
-        "debug" | "1" => Ok(LogLevel::Debug),
-        _ => Err("must be off, warn, info or debug".into()),
+        "off" | "0" | "" => Some(LogLevel::Off),
+        "warn" => Some(LogLevel::Warn),
+        "info" => Some(LogLevel::Info),
+        "debug" | "1" => Some(LogLevel::Debug),
+        _ => None,
     }
 }
 
@@ -320,8 +427,9 @@ fn shown<P: AsRef<Path>>(path: &Option<P>) -> String {
 struct Sections(BTreeMap<String, BTreeMap<String, toml::Value>>);
 
 impl Settings {
-    fn defaults(home: Option<&Path>, xdg_cache: Option<&Path>) -> Settings {
-        let cache_dir = match (xdg_cache, home) {
+    /// What holds where nobody says anything.
+    pub fn defaults(env: &dyn Fn(&str) -> Option<String>) -> Settings {
+        let cache_dir = match (env("XDG_CACHE_HOME").as_deref().and_then(path), env("HOME").as_deref().and_then(path)) {
             (Some(dir), _) => dir.join("kache"),
             (None, Some(home)) => home.join(".cache/kache"),
             (None, None) => std::env::temp_dir().join("kache"),
@@ -348,48 +456,53 @@ impl Settings {
             log: LogLevel::Off,
             log_file: None,
             kill_at: None,
+            given: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
     /// Resolves all settings. `env` looks a variable up; `cwd` is where the search for `.kache.toml` starts upward.
     pub fn resolve(env: &dyn Fn(&str) -> Option<String>, cwd: &Path) -> Settings {
-        let absolute = |v: Option<String>| v.map(PathBuf::from).filter(|p| p.is_absolute());
-        let home = absolute(env("HOME"));
-        let mut settings = Settings::defaults(home.as_deref(), absolute(env("XDG_CACHE_HOME")).as_deref());
-        let user = user_file(env);
-        for file in user.into_iter().chain(project_file(cwd)) {
-            settings.apply_file(&file);
+        let mut settings = Settings::defaults(env);
+        match user_file(env) {
+            Ok(file) => file.into_iter().for_each(|file| settings.apply_file(Source::User, &file)),
+            Err(why) => settings.warnings.push(why),
+        }
+        if let Some(file) = project_file(cwd) {
+            settings.apply_file(Source::Project, &file);
         }
         for setting in SETTINGS {
             if let Some(value) = env(setting.variable)
-                && let Err(why) = (setting.apply)(&mut settings, &value)
+                && let Err(why) = settings.take(setting, Source::Environment, &value)
             {
-                settings.warnings.push(format!("{}: {why} (is {value:?})", setting.variable));
+                settings.warnings.push(format!("{}: {why}", setting.variable));
             }
         }
         settings.kill_at = env(KILL_VARIABLE).and_then(|v| v.parse().ok());
         settings
     }
 
-    fn apply_file(&mut self, file: &Path) {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
-            Err(e) => return self.warnings.push(format!("{}: {e}", file.display())),
-        };
-        let sections: Sections = match toml::from_str(&text) {
+    /// Who says what holds now.
+    pub fn source(&self, name: &str) -> Source {
+        self.given.iter().rfind(|g| g.name == name).map_or(Source::Default, |g| g.source)
+    }
+
+    fn take(&mut self, setting: &Setting, source: Source, value: &str) -> Result<(), String> {
+        setting.set(self, value).map_err(|why| format!("{why} (is {value:?})"))?;
+        self.given.push(Given { name: setting.name, source, value: value.into() });
+        Ok(())
+    }
+
+    fn apply_file(&mut self, source: Source, file: &Path) {
+        let sections = match read(file) {
             Ok(sections) => sections,
-            Err(e) => {
-                let what = e.message();
-                return self.warnings.push(format!("{}: {what}; using defaults", file.display()));
-            }
+            Err(why) => return self.warnings.push(format!("{}: {why}; it does not count", file.display())),
         };
         for (section, keys) in sections.0 {
             for (key, value) in keys {
                 let name = format!("{section}.{key}");
-                let done = match SETTINGS.iter().find(|s| s.name == name) {
-                    Some(setting) => text_of(&value).and_then(|v| (setting.apply)(self, &v)),
+                let done = match Setting::named(&name) {
+                    Some(setting) => text_of(&value).and_then(|v| self.take(setting, source, &v)),
                     None => Err("no such setting".into()),
                 };
                 if let Err(why) = done {
@@ -400,13 +513,40 @@ impl Settings {
     }
 }
 
-/// Where the user's file is: `KACHE_CONFIG`, else `$XDG_CONFIG_HOME/kache/config.toml`, else `~/.config/kache/config.toml`.
-pub fn user_file(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let absolute = |v: Option<String>| v.map(PathBuf::from).filter(|p| p.is_absolute());
-    env(CONFIG_VARIABLE).map(PathBuf::from).or_else(|| {
-        let dir = absolute(env("XDG_CONFIG_HOME")).or_else(|| absolute(env("HOME")).map(|h| h.join(".config")))?;
-        Some(dir.join("kache/config.toml"))
+/// Nobody writes more settings than this.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// A file's tables; none where there is no file.
+fn read(file: &Path) -> Result<Sections, String> {
+    let text = match std::fs::metadata(file) {
+        // Reading a pipe or a device may never end; /dev/null says "no file" plainly.
+        Ok(meta) if !meta.is_file() && file != Path::new("/dev/null") => return Err("is not a file".into()),
+        Ok(meta) if meta.len() > FILE_LIMIT => return Err("is too large".into()),
+        Ok(_) => std::fs::read_to_string(file).map_err(|e| e.to_string())?,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => String::new(),
+        Err(e) => return Err(e.to_string()),
+    };
+    toml::from_str(&text).map_err(|e| {
+        let line = e.span().map_or(1, |at| 1 + text[..at.start.min(text.len())].matches('\n').count());
+        format!("line {line}: {}", e.message())
     })
+}
+
+/// Where the user's file is: `KACHE_CONFIG` (empty: nowhere), else `$XDG_CONFIG_HOME/kache/config.toml`, else
+/// `~/.config/kache/config.toml`. Compilers run in many directories, so a relative one would be another in each.
+pub fn user_file(env: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, String> {
+    match env(CONFIG_VARIABLE) {
+        Some(v) if v.is_empty() => Ok(None),
+        Some(v) => match path(&v) {
+            Some(file) => Ok(Some(file)),
+            None => Err(format!("{CONFIG_VARIABLE}: must be {} (is {v:?})", Kind::Place.accepts())),
+        },
+        None => {
+            let dir = env("XDG_CONFIG_HOME").as_deref().and_then(path);
+            let dir = dir.or_else(|| env("HOME").as_deref().and_then(path).map(|home| home.join(".config")));
+            Ok(dir.map(|dir| dir.join("kache/config.toml")))
+        }
+    }
 }
 
 /// The project's file: the nearest `.kache.toml` upward.
@@ -446,6 +586,8 @@ mod tests {
         assert_eq!((s.max_size, s.key_salt.as_str(), s.observe), (1 << 30, "p", true));
         assert_eq!(s.exclude, ["a", "b*"]);
         assert_eq!(s.warnings, Vec::<String>::new());
+        let sources = ["cache.max_size", "cache.key_salt", "cache.observe", "cache.dir"].map(|name| s.source(name));
+        assert_eq!(sources, [Source::User, Source::Project, Source::Environment, Source::Default]);
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -470,8 +612,9 @@ mod tests {
         let before = resolve(&vars, Path::new("/"));
         let mut after = resolve(&[], Path::new("/"));
         for setting in SETTINGS {
-            (setting.apply)(&mut after, &(setting.show)(&before)).unwrap();
+            setting.set(&mut after, &(setting.show)(&before)).unwrap();
         }
+        after.given = before.given.clone();
         assert_eq!(after, before);
         assert_eq!([shown_size(50 << 30), shown_size(1500), shown_size(0)], ["50GiB", "1500", "0"]);
     }

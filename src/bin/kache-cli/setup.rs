@@ -9,8 +9,8 @@ pub mod shell;
 
 use crate::Context;
 use crate::fail::{Done, Fail};
-use crate::format::count;
 use crate::file::read;
+use crate::format::count;
 use crate::shims::{self, Link};
 use crate::view::{FAINT, STRONG, View, WARN};
 use cargo_config::Wrapper;
