@@ -76,8 +76,15 @@ fn empty_home() {
     assert!(start.contains(shims.to_str().expect("UTF-8")), "{start}");
     let completions = space.path("home/.local/share/bash-completion/completions/kache");
     assert!(fs::read_to_string(completions).expect("completions").contains("uninit"));
-    let page = space.path("home/.local/share/man/man1/kache-init.1");
-    assert!(fs::read_to_string(page).expect("manual page").contains("uninit"));
+    let page = space.path("home/.local/share/kache/man/man1/kache-init.1");
+    assert!(fs::read_to_string(&page).expect("manual page").contains("uninit"));
+    if on_path("man") {
+        let path = format!("{}:/usr/bin:/bin", shims.display());
+        let found = space.command("man", &space.path("")).args("-w kache-init").env("PATH", path).run();
+        assert_eq!(found.ok().stdout.trim(), page.to_str().expect("UTF-8"));
+    } else {
+        skip("init::empty_home (man)", "man is not installed");
+    }
 
     let after = homes(&space);
     for again in ["init -y", "init", "init --check"] {

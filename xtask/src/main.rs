@@ -1,10 +1,11 @@
-//! Chores of the project: `cargo xtask test`, `ci`, `bench`, `try`, `docs`.
+//! Chores of the project: `cargo xtask test`, `ci`, `bench`, `try`, `docs`, `dist`.
 //!
 //! Knows nothing about how kache works, but for the tables that documents are made from; it starts cargo, kache and their
 //! peers, and reads what they print and log.
 
 mod bench;
 mod checks;
+mod dist;
 mod docs;
 mod frame;
 mod system;
@@ -24,6 +25,7 @@ cargo xtask COMMAND
   bench index      stats, list and report on a large synthetic store: time and memory
   bench cc         a C or C++ tree beside no cache and ccache
   docs             writes the documents that are made from tables of the code; `ci` fails when they differ
+  dist             target/dist: the tree of an installation, an archive of it, and (with cargo-deb) a Debian package
 ";
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some("frame") => frame::run(rest),
         Some("try") => checks::try_project(rest),
         Some("docs") => docs::run(false),
+        Some("dist") => dist::run(),
         Some("bench") => bench::run(rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");

@@ -309,10 +309,11 @@ fn plan_shell(context: &Context, record: &Record, shims: &Path, plan: &mut Plan)
         let text = crate::completions::text(shell.completions());
         plan_whole(What::Completions, completions, text, "completions", record, plan)?;
     }
-    let manual = context.data_home().map(|data| data.join("man/man1")).filter(|d| !packaged("man/man1/kache.1.gz", d));
-    if let Some(dir) = manual {
+    // man looks beside the directories of PATH, and so beside the links.
+    let pages = shims.with_file_name("man").join("man1");
+    if !packaged("man/man1/kache.1.gz", &pages) {
         for (name, text) in crate::man::pages() {
-            plan_whole(What::Manual, dir.join(name), text, "manual page", record, plan)?;
+            plan_whole(What::Manual, pages.join(name), text, "manual page", record, plan)?;
         }
     }
     Ok(())
