@@ -2,6 +2,7 @@
 
 mod common;
 
+mod action;
 mod cc_declared;
 mod cc_fidelity;
 mod cc_kinds;
