@@ -10,6 +10,7 @@ mod cc_stale;
 mod cli;
 mod config;
 mod edit_loop;
+mod explain;
 mod faults;
 mod fidelity;
 mod filesystems;

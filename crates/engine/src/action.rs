@@ -89,6 +89,8 @@ pub struct Action {
     pub bound_to: Vec<Root>,
     /// The main source: with the weak fingerprint, it names the lock of an action in flight.
     pub source: Option<PathBuf>,
+    /// What people ask for by its name, where it is one file.
+    pub output: Option<PathBuf>,
     pub script: Option<ScriptProgram>,
     /// Directories whose listings are noise (`-L dependency`).
     pub search_dirs: Vec<PathBuf>,

@@ -232,13 +232,21 @@ impl<'a> Session<'a> {
     /// Runs the tool in our place, as if kache were not there.
     fn step_aside(&self, plain: &Plain, why: Why) -> ! {
         let outcome = if why.reason == Reason::Disabled { Outcome::Skipped } else { Outcome::Passthrough };
-        let program = plain.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ending = Ending { why: Some(why), ..Ending::default() };
+        let mut about = Action { kind: Kind::Rustc, ..Action::default() };
+        if outcome == Outcome::Passthrough && adapter::cc::is_tool(plain.program.as_os_str()) {
+            about = adapter::cc::about(self.invocation, &plain.args, self.settings);
+        }
         let after = |flag: &str| plain.args.iter().skip_while(|a| *a != flag).nth(1);
-        let name = after("--crate-name").map_or(program, |n| n.to_string_lossy().into_owned());
-        let out_dir = after("--out-dir").map(|dir| self.invocation.cwd.join(dir));
-        let build = out_dir.and_then(|d| adapter::build_root(&d)).map(|d| d.to_string_lossy().into_owned());
-        self.append("passthrough", &name, &name, build, outcome, &ending);
+        if let Some(dir) = after("--out-dir").and_then(|dir| adapter::build_root(&self.invocation.cwd.join(dir))) {
+            about.roots.add(kache_key::Root::Build, bytes(&dir));
+        }
+        if about.name.is_empty() {
+            let program = plain.program.file_name().unwrap_or_default();
+            about.name = after("--crate-name").map_or(program, |n| n).to_string_lossy().into_owned();
+            about.unit.clone_from(&about.name);
+        }
+        self.append("passthrough", &about, outcome, &ending);
         let fallback = self.settings.fallback.as_ref().filter(|_| plain.compiles && outcome != Outcome::Skipped);
         if let Some(wrapper) = fallback {
             let args: Vec<OsString> =
@@ -299,11 +307,17 @@ impl<'a> Session<'a> {
     }
 
     fn log(&self, action: &Action, outcome: Outcome, ending: &Ending) {
-        let build = action.roots.place(kache_key::Root::Build).map(|p| String::from_utf8_lossy(p).into_owned());
-        self.append(action.kind.name(), &action.name, &action.unit, build, outcome, ending);
+        self.append(action.kind.name(), action, outcome, ending);
     }
 
-    fn append(&self, kind: &str, name: &str, unit: &str, build_dir: Option<String>, outcome: Outcome, ending: &Ending) {
+    fn append(&self, kind: &str, action: &Action, outcome: Outcome, ending: &Ending) {
+        let place = |root| action.roots.place(root);
+        let of_project = matches!(action.kind, Kind::Cc | Kind::Command);
+        let project = || of_project.then(|| place(kache_key::Root::Workspace).unwrap_or(bytes(&self.invocation.cwd)));
+        let build = place(kache_key::Root::Build).or_else(project);
+        let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        let file = |path: &Option<PathBuf>| path.as_deref().map(|p| text(bytes(&kache_os::lexical(p))));
+        let unit = &action.unit;
         let why = ending.why.as_ref();
         self.note(if outcome == Outcome::Error { LogLevel::Warn } else { LogLevel::Info }, &|| {
             format!(
@@ -317,20 +331,22 @@ impl<'a> Session<'a> {
             time: Event::now_ms(),
             outcome,
             action: kind.into(),
-            name: name.into(),
-            unit: unit.into(),
+            name: action.name.clone(),
+            unit: unit.clone(),
+            source: file(&action.source),
+            output: file(&action.output),
             reason: why.map(|w| w.reason.explanation().id.into()),
             detail: why.map(|w| w.detail.clone()).filter(|d| !d.is_empty()),
             stored: ending.stored,
             ms: (self.invocation.started.elapsed().as_micros() as f64) / 1000.0,
             tool_ms: ending.tool_ms,
-            dir: String::from_utf8_lossy(bytes(&self.invocation.cwd)).into_owned(),
+            dir: text(bytes(&self.invocation.cwd)),
             weak: ending.weak.map(|d| d.hex()),
             key: ending.key.map(|d| d.hex()),
             linked: restored.linked,
             cloned: restored.cloned,
             copied: restored.copied,
-            build_dir,
+            build_dir: build.map(text),
         });
     }
 

@@ -39,6 +39,9 @@ pub struct Description(pub Vec<(String, String)>);
 
 impl Sink for Description {
     fn field(&mut self, tag: &str, value: &[u8]) {
-        self.0.push((tag.to_string(), crate::Roots::readable(value)));
+        // Digests are no text.
+        let text = std::str::from_utf8(value)
+            .map_or_else(|_| value.iter().map(|b| format!("{b:02x}")).collect(), |_| crate::Roots::readable(value));
+        self.0.push((tag.to_string(), text));
     }
 }

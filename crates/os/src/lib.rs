@@ -9,7 +9,7 @@ mod unix;
 pub use unix::*;
 
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// A file time: seconds and nanoseconds since the epoch, as the kernel stamped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -83,6 +83,19 @@ pub enum Method {
     Reflink,
     Link,
     Copy,
+}
+
+/// The path without `.` and `..`, by its text alone: for names that people are shown, not for opening.
+pub fn lexical(path: &Path) -> PathBuf {
+    let mut place = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => _ = place.pop(),
+            Component::CurDir => {}
+            part => place.push(part),
+        }
+    }
+    place
 }
 
 /// Adds the path to an error, which the standard library leaves out.

@@ -36,8 +36,14 @@ pub struct Event {
     pub action: String,
     /// Crate or package.
     pub name: String,
-    /// Tells units of one crate apart: crate name and extra file name; of a build script, the directory cargo gave it.
+    /// Tells units of one crate apart: crate name and extra file name; of a build script, the directory cargo gave it; of
+    /// C, the output's path within its project.
     pub unit: String,
+    /// The main source and the output that was named, as absolute paths.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub output: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -61,7 +67,7 @@ pub struct Event {
     pub cloned: u64,
     #[serde(default)]
     pub copied: u64,
-    /// The build directory, when the action has one: tells builds apart.
+    /// The build directory, of C and of commands else the project's top: tells builds apart.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub build_dir: Option<String>,
 }

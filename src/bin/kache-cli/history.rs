@@ -2,10 +2,13 @@
 
 use kache_store::{Event, Outcome};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// Events of one build directory further apart than this belong to different builds.
 const BUILD_GAP_MS: u64 = 60_000;
+
+/// Between two runs of a build tool there is mostly more silence than this.
+const SILENCE_MS: u64 = 2_000;
 
 /// The tool was asked about itself (`-vV`, `--print`): no work a cache could save.
 pub fn is_query(event: &Event) -> bool {
@@ -79,7 +82,16 @@ pub fn unit_name(event: &Event) -> &str {
     if event.unit.is_empty() { &event.name } else { &event.unit }
 }
 
-/// The invocations of one `cargo build`, oldest first.
+/// What configure scripts, CMake and meson call what they try out: one name, many contents.
+const PROBES: &[&str] = &["conftest", "CMakeTmp", "CMakeScratch", "CompilerId", "cmTC_", "meson-private"];
+
+/// The compile asked something of the machine; nothing of the project came of it.
+pub fn is_probe(event: &Event) -> bool {
+    let texts = [Some(&event.unit), event.source.as_ref(), event.output.as_ref()];
+    event.action == "cc" && texts.into_iter().flatten().any(|t| PROBES.iter().any(|p| t.contains(p)))
+}
+
+/// The invocations of one run of cargo, make and the like, oldest first.
 #[derive(Clone, Debug)]
 pub struct Build {
     pub dir: String,
@@ -90,47 +102,78 @@ impl Build {
     pub fn end(&self) -> u64 {
         self.events.last().map_or(0, |e| e.time)
     }
+}
 
-    pub fn of_unit(&self, unit: &str) -> Option<&Event> {
-        self.events.iter().find(|e| e.unit == unit)
+/// When it was started.
+pub fn begin(event: &Event) -> u64 {
+    event.time.saturating_sub(event.ms.max(0.0) as u64)
+}
+
+/// A build that may go on.
+#[derive(Default)]
+struct Open {
+    events: Vec<Event>,
+    end: u64,
+    /// Where each unit stands in `events`.
+    seen: HashMap<(String, String), usize>,
+}
+
+impl Open {
+    fn add(&mut self, event: Event) {
+        if !is_probe(&event) {
+            self.seen.insert((event.unit.clone(), event.action.clone()), self.events.len());
+        }
+        self.end = self.end.max(event.time);
+        self.events.push(event);
+    }
+
+    /// Ends a build in which a unit was found that returns in `next`. What came before that, but after a longer silence,
+    /// belongs to the next one as well.
+    fn split(&mut self, found: usize, next: &Event) -> Open {
+        let (mut at, mut longest) = (self.events.len(), SILENCE_MS.max(begin(next).saturating_sub(self.end)));
+        let mut end = self.events[..=found].iter().map(|e| e.time).max().unwrap_or(0);
+        for (n, event) in self.events.iter().enumerate().skip(found + 1) {
+            let silence = begin(event).saturating_sub(end);
+            if silence > longest {
+                (at, longest) = (n, silence);
+            }
+            end = end.max(event.time);
+        }
+        let mut rest = Open::default();
+        self.events.drain(at..).for_each(|event| rest.add(event));
+        rest
     }
 }
 
-/// The build that the event at `at` belongs to. `events` are in order of time.
+/// The builds of a part of the log, the one that ended last at the end. `events` are in order of time.
 ///
-/// The log does not name builds. One cargo run calls for a unit once, so the return of a unit begins another build, as
-/// does a long pause.
-pub fn build_around(events: &[Event], at: usize) -> Option<Build> {
-    let dir = events[at].build_dir.clone()?;
-    // What was passed through before its build directory was known belongs to whatever was built at that time.
-    let of_dir = |e: &&Event| e.build_dir.as_ref().is_none_or(|d| *d == dir) && !is_query(e);
-    let mut seen = BTreeSet::new();
-    let mut is_new = |e: &Event| e.build_dir.is_none() || seen.insert((e.unit.clone(), e.action.clone()));
-    let mut members: Vec<Event> = Vec::new();
-    let mut begin = u64::MAX;
-    for event in events[..=at].iter().rev().filter(of_dir) {
-        if !is_new(event) || (begin != u64::MAX && event.time + BUILD_GAP_MS < begin) {
-            break;
+/// The log does not name builds. One run calls for a unit once, so the return of a unit tells of another build, as does a
+/// long pause. Probes of configure scripts return all the time.
+pub fn builds(events: impl IntoIterator<Item = Event>) -> Vec<Build> {
+    let mut open: BTreeMap<String, Open> = BTreeMap::new();
+    let mut builds = Vec::new();
+    let mut newest = None;
+    for event in events.into_iter().filter(|e| !is_query(e)) {
+        // What was passed through before its build directory was known belongs to what was built just before.
+        let Some(dir) = event.build_dir.clone().or_else(|| newest.clone()) else { continue };
+        let now = open.entry(dir.clone()).or_default();
+        let pause = !now.events.is_empty() && begin(&event) > now.end + BUILD_GAP_MS;
+        let unit = (event.unit.clone(), event.action.clone());
+        let found = now.seen.get(&unit).copied().filter(|_| event.build_dir.is_some());
+        let rest = match (pause, found) {
+            (true, _) => Some(Open::default()),
+            (false, Some(found)) => Some(now.split(found, &event)),
+            (false, None) => None,
+        };
+        if let Some(rest) = rest {
+            builds.push(Build { dir: dir.clone(), events: std::mem::replace(now, rest).events });
         }
-        begin = begin.min(event.time.saturating_sub(event.ms as u64));
-        members.push(event.clone());
+        now.add(event);
+        newest = Some(dir);
     }
-    members.reverse();
-    let mut end = events[at].time;
-    for event in events[at + 1..].iter().filter(of_dir) {
-        if !is_new(event) || event.time.saturating_sub(event.ms as u64) > end + BUILD_GAP_MS {
-            break;
-        }
-        end = end.max(event.time);
-        members.push(event.clone());
-    }
-    Some(Build { dir, events: members })
-}
-
-/// The newest build of the log.
-pub fn last_build(events: &[Event]) -> Option<Build> {
-    let at = events.iter().rposition(|e| e.build_dir.is_some() && !is_query(e))?;
-    build_around(events, at)
+    builds.extend(open.into_iter().map(|(dir, o)| Build { dir, events: o.events }));
+    builds.sort_by_key(Build::end);
+    builds
 }
 
 #[cfg(test)]
@@ -146,6 +189,8 @@ pub mod testing {
             action: "rustc".into(),
             name: name.into(),
             unit: format!("{name}-01"),
+            source: None,
+            output: None,
             reason: None,
             detail: None,
             stored: outcome == Outcome::Miss,
@@ -167,26 +212,35 @@ mod tests {
     use super::testing::event;
     use super::*;
 
-    /// Guards: a long pause, another build directory and a unit's return begin another build; a long compile does not.
+    /// Guards: a long pause, another build directory and a unit's return begin another build; a long compile and the probes
+    /// of a configure script do not.
     #[test]
     fn builds_are_told_apart() {
-        let mut events =
-            vec![event("a", Outcome::Miss, 10), event("b", Outcome::Miss, 20), event("c", Outcome::Hit, 200)];
         let mut long = event("d", Outcome::Miss, 500);
         long.ms = 290_000.0;
-        events.push(long);
-        events.push(Event { build_dir: Some("/other".into()), ..event("e", Outcome::Hit, 501) });
-        events.push(Event { action: "query".into(), build_dir: None, ..event("q", Outcome::Passthrough, 502) });
-        events.push(Event { build_dir: None, ..event("p", Outcome::Passthrough, 503) });
-        let names = |b: Build| b.events.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(last_build(&events).unwrap()), ["e", "p"]);
-        assert_eq!(names(last_build(&events[..4]).unwrap()), ["c", "d"]);
-        assert_eq!(names(build_around(&events, 0).unwrap()), ["a", "b"]);
-        assert!(last_build(&[]).is_none());
-        // An edit, built again at once.
-        events.push(event("c", Outcome::Miss, 504));
-        events.push(event("e", Outcome::Miss, 505));
-        assert_eq!(names(last_build(&events).unwrap()), ["d", "p", "c", "e"]);
+        let other = |e: Event| Event { build_dir: Some("/other".into()), ..e };
+        let probe =
+            |time| other(Event { unit: "conftest.o".into(), action: "cc".into(), ..event("p", Outcome::Miss, time) });
+        let events = [
+            Event { build_dir: None, ..event("early", Outcome::Passthrough, 9) },
+            event("a", Outcome::Miss, 10),
+            event("b", Outcome::Miss, 20),
+            event("c", Outcome::Hit, 209),
+            long,
+            other(event("e", Outcome::Hit, 501)),
+            Event { action: "query".into(), build_dir: None, ..event("q", Outcome::Passthrough, 502) },
+            Event { build_dir: None, ..event("f", Outcome::Passthrough, 503) },
+            probe(503),
+            probe(504),
+            // An edit, built again at once: what was compiled before a unit returned belongs to the same run.
+            event("g", Outcome::Hit, 500),
+            event("e", Outcome::Miss, 504),
+            event("c", Outcome::Miss, 504),
+            event("d", Outcome::Miss, 505),
+        ];
+        let names = |b: &Build| b.events.iter().map(|e| e.name.as_str()).collect::<String>();
+        assert_eq!(builds(events).iter().map(names).collect::<Vec<_>>(), ["ab", "cdg", "efpp", "ecd"]);
+        assert!(builds([]).is_empty());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::path::Path;
 
 /// Raise it when a table changes: an index of another version is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -46,6 +46,9 @@ create table misses (tool_ms integer not null, time integer not null, day intege
     end integer not null, primary key (tool_ms, time, day, at)) without rowid;
 create table reasons (outcome integer not null, reason text not null, time integer not null, day integer not null,
     at integer not null, end integer not null, primary key (outcome, reason, time, day, at)) without rowid;
+create table uses (unit integer not null, time integer not null, day integer not null, at integer not null,
+    end integer not null, primary key (unit, time, day, at)) without rowid;
+create table words (word integer not null, unit integer not null, primary key (word, unit)) without rowid;
 create table entries (key blob primary key, name text not null, unit text not null, action text not null,
     size integer, blobs integer not null, tool_ms integer not null, used integer not null, hits integer not null);
 create index entries_name on entries (name, used desc) where size is not null;
@@ -184,6 +187,28 @@ struct Place {
     at: Range<u64>,
 }
 
+/// Whose events are asked for.
+#[derive(Clone, Copy)]
+pub enum Of<'a> {
+    Unit(&'a str),
+    /// A crate, a package, the name of a source or of an output.
+    Word(&'a str),
+}
+
+/// So many events of one unit or word are looked at.
+const MOST_USES: usize = 5000;
+
+/// What stands for a text: 64 bits of its digest. Who asks looks at the events.
+fn id(text: &str) -> i64 {
+    let digest = Digest::of(text.as_bytes());
+    i64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]))
+}
+
+/// cargo writes a package's hyphens as underscores in its crates' names.
+fn word_id(word: &str) -> i64 {
+    id(&word.replace('_', "-"))
+}
+
 pub struct Index<'s> {
     store: &'s Store,
     db: Connection,
@@ -222,6 +247,11 @@ impl<'s> Index<'s> {
     fn private(store: &'s Store, path: &Path, why: &rusqlite::Error, view: &mut View) -> Result<Index<'s>, Fail> {
         writeln!(view.err, "kache: no index can be kept in {} ({why}): reading everything", path.display())?;
         Index::at(store, None, view).map_err(|e| told(path, e))
+    }
+
+    /// One of a store that is not kept.
+    pub fn passing(store: &'s Store, view: &mut View) -> Result<Index<'s>, Fail> {
+        Index::at(store, None, view).map_err(|e| told(&store.index_path(), e))
     }
 
     fn at(store: &'s Store, path: Option<&Path>, view: &mut View) -> Result<Index<'s>, Trouble> {
@@ -277,9 +307,10 @@ impl<'s> Index<'s> {
         // Gone by age.
         for day in known.into_keys() {
             let day = day as i64;
-            for table in ["files", "spans", "misses", "reasons"] {
+            for table in ["files", "spans", "misses", "reasons", "uses"] {
                 self.db.execute(&format!("delete from {table} where day = ?"), [day])?;
             }
+            self.db.execute("delete from words where unit not in (select unit from uses)", [])?;
             self.db.execute("delete from sums where hour / 24 = ?", [day])?;
         }
         Ok(came)
@@ -406,6 +437,10 @@ impl<'s> Index<'s> {
 
     // --- questions ---------------------------------------------------------------------------------------------------
 
+    pub fn store(&self) -> &Store {
+        self.store
+    }
+
     /// Asks, and asks once more of a new index when the present one turns out to be damaged.
     pub fn ask<T>(&mut self, view: &mut View, question: impl Fn(&Index) -> Result<T, Trouble>) -> Result<T, Fail> {
         let path = self.store.index_path();
@@ -478,6 +513,32 @@ impl<'s> Index<'s> {
         let sql = "select day, at, end from reasons where outcome = ? and reason = ? and time >= ? \
                    order by time desc limit ?";
         self.events(&self.places(sql, params![number_of(outcome), reason, number(since), most as i64])?)
+    }
+
+    /// Hands over the events of a unit, or of all that a word is about, newest first, until it is enough.
+    pub fn each_use(&self, of: Of, before: u64, take: &mut dyn FnMut(Event) -> bool) -> Result<(), Trouble> {
+        let (which, id) = match of {
+            Of::Unit(unit) => ("unit = ?1", id(unit)),
+            Of::Word(word) => ("unit in (select unit from words where word = ?1)", word_id(word)),
+        };
+        let sql =
+            format!("select day, at, end from uses where {which} and time < ?2 order by time desc, day desc, at desc");
+        let mut rows = self.db.prepare(&sql)?;
+        let mut rows = rows.query(params![id, number(before)])?;
+        let mut log: Option<(u64, std::fs::File)> = None;
+        for _ in 0..MOST_USES {
+            let Some(r) = rows.next()? else { break };
+            let [day, at, end] = [r.get::<_, i64>(0)?, r.get(1)?, r.get(2)?].map(|n| n as u64);
+            if log.as_ref().is_none_or(|(open, _)| *open != day) {
+                let Some(day) = self.day(day) else { continue };
+                log = Some((day.number, std::fs::File::open(&day.path)?));
+            }
+            let event = log.as_ref().and_then(|(_, file)| Day::line(file, &(at..end)));
+            if event.is_some_and(|e| !take(e)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The newest events, oldest first, and whether older ones since then were left out.
@@ -616,7 +677,7 @@ fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn told(path: &Path, trouble: Trouble) -> Fail {
+pub fn told(path: &Path, trouble: Trouble) -> Fail {
     match trouble {
         Trouble::Database(e) => Fail::Failed(format!("{}: {e}", path.display())),
         Trouble::Log(e) => Fail::from(e),
@@ -642,6 +703,8 @@ struct Batch {
     spans: HashMap<u64, (Range<u64>, u64)>,
     misses: Vec<(u64, u64, Range<u64>)>,
     reasons: Vec<(Outcome, String, u64, Range<u64>)>,
+    events: Vec<(i64, u64, Range<u64>)>,
+    words: HashSet<(i64, i64)>,
     uses: HashMap<Digest, Use>,
 }
 
@@ -657,7 +720,14 @@ impl Batch {
             self.reasons.push((event.outcome, reason.clone(), event.time, at.clone()));
         }
         if event.outcome == Outcome::Miss && !is_query(&event) {
-            self.misses.push((event.tool_ms, event.time, at));
+            self.misses.push((event.tool_ms, event.time, at.clone()));
+        }
+        if !is_query(&event) {
+            let unit = id(&event.unit);
+            let file = |path: &Option<String>| path.as_deref().and_then(|p| p.rsplit('/').next()).map(word_id);
+            let words = [Some(word_id(&event.name)), file(&event.source), file(&event.output)];
+            self.words.extend(words.into_iter().flatten().map(|word| (word, unit)));
+            self.events.push((unit, event.time, at.clone()));
         }
         if let Some(key) = event.key.as_deref().and_then(Digest::from_hex) {
             let known = self.uses.entry(key).or_default();
@@ -667,7 +737,7 @@ impl Batch {
         }
     }
 
-    fn write(self, db: &Connection, day: u64) -> Result<(), Trouble> {
+    fn write(mut self, db: &Connection, day: u64) -> Result<(), Trouble> {
         let day = number(day);
         let mut put = db.prepare(
             "insert into sums values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -695,6 +765,15 @@ impl Batch {
         let mut put = db.prepare("insert or replace into reasons values (?, ?, ?, ?, ?, ?)")?;
         for (outcome, reason, time, at) in self.reasons {
             put.execute(params![number_of(outcome), reason, number(time), day, number(at.start), number(at.end)])?;
+        }
+        let mut put = db.prepare("insert or replace into uses values (?, ?, ?, ?, ?)")?;
+        self.events.sort_unstable_by_key(|(unit, time, at)| (*unit, *time, at.start));
+        for (unit, time, at) in self.events {
+            put.execute(params![unit, number(time), day, number(at.start), number(at.end)])?;
+        }
+        let mut put = db.prepare("insert or ignore into words values (?, ?)")?;
+        for (word, unit) in self.words {
+            put.execute([word, unit])?;
         }
         let mut put = db.prepare(
             "insert into entries values (?, ?, ?, ?, null, 0, 0, ?, ?) on conflict (key) do update set

@@ -9,7 +9,7 @@ mod text;
 use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{Since, date};
-use crate::history::{Tally, is_query, last_build, outcome_name, unit_name};
+use crate::history::{Tally, builds, is_query, outcome_name, unit_name};
 use crate::index::{Index, Trouble};
 use crate::summary::Summary;
 use crate::view::View;
@@ -160,7 +160,7 @@ impl Report {
             slowest_misses: index.slowest(since, args.top.into())?.into_iter().map(slow).collect(),
             step_hours,
             course,
-            last_build: last_build(&index.newest(since, LAST_BUILD)?.0).map(Build::of),
+            last_build: builds(index.newest(since, LAST_BUILD)?.0).pop().map(Build::of),
         })
     }
 

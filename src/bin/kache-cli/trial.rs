@@ -382,7 +382,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     let measured = measure(&mut trial, args.runs, view);
     view.progress_done();
     let (runs, space) = measured?;
-    let report = report::report(&trial, &runs, space)?;
+    let report = report::report(&trial, &runs, space, view)?;
     if args.json {
         view.json(&report)?;
     } else {

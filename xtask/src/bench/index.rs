@@ -139,6 +139,8 @@ fn event(time: u64, about: u64, key: &dyn Fn(u64) -> Digest) -> Event {
         action: if about.is_multiple_of(7) { "build-script" } else { "rustc" }.into(),
         name,
         unit,
+        source: None,
+        output: None,
         reason: reason.map(str::to_owned),
         detail: reason.map(|_| format!("/home/someone/project/src/file-{entry}.rs")),
         stored: outcome == Outcome::Miss,

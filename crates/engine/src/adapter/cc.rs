@@ -234,6 +234,58 @@ struct Parsed {
     probe: Vec<OsString>,
 }
 
+impl Parsed {
+    /// The first source that is a file.
+    fn file(&self) -> Option<&Path> {
+        self.sources.iter().map(PathBuf::as_path).find(|s| *s != Path::new("-"))
+    }
+
+    fn name(&self) -> Option<String> {
+        let about =
+            self.output.as_deref().filter(|o| *o != Path::new("-")).or(self.sources.first().map(PathBuf::as_path));
+        Some(about?.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// Where the result goes, as far as people ask for it: what the drivers choose when nobody says is in their manuals.
+    fn result(&self) -> Option<PathBuf> {
+        let has = |flag: &str| self.flags.iter().any(|f| f == flag);
+        let beside = |ending: &str| Some(Path::new(self.file()?.file_name()?).with_extension(ending));
+        match &self.output {
+            Some(output) => Some(output.clone()).filter(|o| o != Path::new("-")),
+            None if self.cl || self.preprocesses => None,
+            None if has("-c") => beside("o"),
+            None if has("-S") => beside("s"),
+            None if self.stops => None,
+            None => self.file().map(|_| PathBuf::from("a.out")),
+        }
+    }
+
+    /// The result's path within its project (without one, the source's): what tells one compile from others of its name.
+    fn unit(&self, roots: &Roots, cwd: &Path) -> Option<String> {
+        let place = kache_os::lexical(&cwd.join(self.result().or_else(|| self.file().map(Path::to_path_buf))?));
+        let text = Roots::readable(&roots.encode_path(bytes(&place)));
+        let within = [Root::Build, Root::Workspace].iter().find_map(|r| text.strip_prefix(r.name())?.strip_prefix('/'));
+        Some(within.unwrap_or(&text).to_string())
+    }
+}
+
+/// What a run that is passed through is about, as far as its arguments tell.
+pub fn about(invocation: &Invocation, args: &[OsString], settings: &Settings) -> Action {
+    let p = parse(&expanded(args, &invocation.cwd, 0), false);
+    let roots = roots(invocation, settings, p.file());
+    let at = |file: &Path| invocation.cwd.join(file);
+    Action {
+        kind: Kind::Cc,
+        name: p.name().unwrap_or_default(),
+        unit: p.unit(&roots, &invocation.cwd).unwrap_or_default(),
+        source: p.file().map(at),
+        output: p.result().map(|o| at(&o)),
+        cwd: invocation.cwd.clone(),
+        roots,
+        ..Action::default()
+    }
+}
+
 fn parse(arguments: &[OsString], cl: bool) -> Parsed {
     let mut p = Parsed { cl, ..Parsed::default() };
     let mut at = 0;
@@ -393,16 +445,14 @@ pub fn action(
     let given = &args[1..];
     let all = expanded(given, &invocation.cwd, 0);
     let p = parse(&all, tool.contains("clang-cl"));
-    let about = p.output.as_deref().filter(|o| *o != Path::new("-")).or(p.sources.first().map(PathBuf::as_path));
-    let name = about.and_then(Path::file_name).map_or(tool.clone(), |n| n.to_string_lossy().into_owned());
+    let name = p.name().unwrap_or_else(|| tool.clone());
     if settings.exclude.iter().any(|pattern| matches(pattern, &name)) {
         return Err(Why::new(Reason::Excluded, name));
     }
     if !settings.observe {
         declarable(&p, invocation, settings)?;
     }
-    let source = p.sources.iter().find(|s| s.as_os_str() != "-");
-    let roots = roots(invocation, settings, source.map(PathBuf::as_path));
+    let roots = roots(invocation, settings, p.file());
     let mut fields = vec![
         ("tool", roots.encode_path(bytes(&program))),
         ("called", tool.clone().into_bytes()),
@@ -492,7 +542,7 @@ pub fn action(
     }
     Ok(Action {
         kind: if query { Kind::Query } else { Kind::Cc },
-        unit: name.clone(),
+        unit: p.unit(&roots, &invocation.cwd).unwrap_or_else(|| name.clone()),
         name,
         argv0,
         program,
@@ -511,6 +561,7 @@ pub fn action(
             _ => Outputs::Below(vec!["/".into()]),
         },
         source: p.sources.first().filter(|_| !p.stdin).map(|s| at(s)),
+        output: p.result().map(|o| at(&o)),
         dep_info: dep_info.filter(|_| !settings.observe),
         scratch_file: own_depfile,
         // A hit under observation has no use for it.

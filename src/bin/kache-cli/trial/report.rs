@@ -6,7 +6,8 @@ use crate::explain::{Explainer, told};
 use crate::fail::Fail;
 use crate::format::{Table, count, seconds, shorten, size};
 use crate::history::{self, Tally, is_query, unit_name};
-use crate::view::{BAD, FAINT, GOOD, PLAIN, STRONG};
+use crate::index::{self, Index, Trouble};
+use crate::view::{BAD, FAINT, GOOD, PLAIN, STRONG, View};
 use kache_store::{Event, Outcome};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,13 +71,14 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-pub fn report(trial: &Trial, runs: &[Run], disk: Space) -> Result<Report, Fail> {
+pub fn report(trial: &Trial, runs: &[Run], disk: Space, view: &mut View) -> Result<Report, Fail> {
     let phases: Vec<PhaseReport> = Phase::ALL.into_iter().map(|phase| phase_report(phase, runs)).collect();
-    let events = trial.events()?;
     let store = trial.store();
+    let index = Index::passing(&store, view)?;
     let trees = [Phase::Cold, Phase::Second].map(|phase| trial.site.tree(phase));
-    let mut explainer = Explainer::new(&store, &events);
-    let not_cached = runs.last().map_or_else(Vec::new, |run| not_cached(run, &mut explainer, &trees));
+    let told = |run| not_cached(run, &mut Explainer::new(&index), &trees);
+    let not_cached =
+        runs.last().map_or_else(|| Ok(Vec::new()), told).map_err(|e| index::told(&store.index_path(), e))?;
     let words = [vec!["cargo".to_string(), trial.subcommand.clone()], trial.args.clone()].concat();
     let (ok, mut verdict) = verdict(&phases, &not_cached, disk);
     if runs.len() == 1 {
@@ -114,7 +116,7 @@ fn phase_report(phase: Phase, runs: &[Run]) -> PhaseReport {
 }
 
 /// What was compiled though it could have been restored, or was not stored when it could have been.
-fn not_cached(run: &Run, explainer: &mut Explainer, trees: &[PathBuf]) -> Vec<NotCached> {
+fn not_cached(run: &Run, explainer: &mut Explainer, trees: &[PathBuf]) -> Result<Vec<NotCached>, Trouble> {
     let mut found: Vec<(String, NotCached)> = Vec::new();
     for (phase, measured) in run.iter().filter(|(p, _)| **p == Phase::Cold || p.restores()) {
         for event in measured.events.iter().filter(|e| !is_query(e)) {
@@ -126,9 +128,7 @@ fn not_cached(run: &Run, explainer: &mut Explainer, trees: &[PathBuf]) -> Vec<No
             if expected {
                 continue;
             }
-            let dir = event.build_dir.clone().unwrap_or_default();
-            let build = history::Build { dir, events: measured.events.clone() };
-            let (kind, why) = why_not(event, run, &build, explainer);
+            let (kind, why) = why_not(event, run, explainer)?;
             let unit = unit_name(event).to_string();
             let same = found.iter_mut().find(|(k, n)| *k == kind && n.unit == unit && n.action == event.action);
             match same {
@@ -142,21 +142,21 @@ fn not_cached(run: &Run, explainer: &mut Explainer, trees: &[PathBuf]) -> Vec<No
             }
         }
     }
-    found.into_iter().map(|(_, n)| n).collect()
+    Ok(found.into_iter().map(|(_, n)| n).collect())
 }
 
 /// The reason, by which equal ones are told together, and all that is known of it.
-fn why_not(event: &Event, run: &Run, build: &history::Build, explainer: &mut Explainer) -> (String, String) {
+fn why_not(event: &Event, run: &Run, explainer: &mut Explainer) -> Result<(String, String), Trouble> {
     if let Some(text) = told(event) {
-        return (event.reason.clone().unwrap_or_default(), text);
+        return Ok((event.reason.clone().unwrap_or_default(), text));
     }
     let of_unit = |e: &&Event| e.unit == event.unit && e.action == event.action && e.time < event.time;
     let mut earlier = run.values().flat_map(|m| &m.events).filter(of_unit);
     let unstored = earlier.rfind(|e| !e.stored && e.outcome == Outcome::Miss);
-    match unstored.and_then(|e| Some((e.reason.clone()?, told(e)?))) {
+    Ok(match unstored.and_then(|e| Some((e.reason.clone()?, told(e)?))) {
         Some((kind, text)) => (kind, format!("an earlier result was not stored: {text}")),
-        None => (String::new(), explainer.why(event, Some(build)).line()),
-    }
+        None => (String::new(), explainer.why(event)?.line()),
+    })
 }
 
 /// What it comes to, in plain words; and whether all was as it should be.
@@ -301,6 +301,7 @@ mod tests {
     use super::super::Measured;
     use super::*;
     use crate::history::testing::event;
+    use crate::view::testing::view;
     use kache_store::Store;
 
     fn measured(seconds: f64, events: Vec<Event>) -> Measured {
@@ -324,7 +325,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path(), None);
         let events: Vec<Event> = run.values().flat_map(|m| m.events.clone()).collect();
-        let left = not_cached(&run, &mut Explainer::new(&store, &events), &[PathBuf::from("/w")]);
+        events.iter().for_each(|e| store.append_event(e));
+        let Ok(index) = Index::passing(&store, &mut view().0) else { panic!("index") };
+        let left = not_cached(&run, &mut Explainer::new(&index), &[PathBuf::from("/w")]);
+        let left = left.unwrap_or_else(|_| panic!("the index answers"));
         let runs = [run];
         let phases: Vec<_> = Phase::ALL.into_iter().map(|p| phase_report(p, &runs)).collect();
         let (ok, text) = verdict(&phases, &left, Space::default());
