@@ -245,6 +245,11 @@ fn doctor_names_what_is_wrong() {
     let out = space.cli("doctor").env("RUSTC_WRAPPER", "sccache").env("KACHE_MAX_SIZE", "much").run();
     exits(&out, 1);
     says(&out, &["names another wrapper: sccache", "KACHE_MAX_SIZE", "2 problems"]);
+    // Others say it in one line, and not into what is read by programs.
+    let out = space.cli("stats --json").env("KACHE_MAX_SIZE", "much").env("KACHE_LOG", "loud\n").run();
+    json(out.ok());
+    let told = "warning: KACHE_MAX_SIZE: must be a size such as 20GiB (is \"much\") (and 1 more: kache config list)\n";
+    assert_eq!(out.stderr, told);
 }
 
 /// Guards: a trial measures all phases, says what it comes to, and touches neither project nor cache.

@@ -73,6 +73,88 @@ fn broken_files_warn_and_defaults_hold() {
     out.all_hit().check(out.stderr.contains("KACHE_MAX_SIZE"), "the warning names the variable");
 }
 
+/// Variables, and what is said of them.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
+fn warnings(out: &Outcome) -> Vec<String> {
+    let all = format!("{}{}", out.stdout, out.stderr);
+    all.lines().filter(|l| l.contains("kache: ")).map(str::to_owned).collect()
+}
+
+/// Guards: whatever degraded and however often, a build says one line; and cargo does not say it again, when nothing is built
+/// or after it was mended.
+#[test]
+fn a_build_says_one_line() {
+    let space = Space::new();
+    let tree = project(&space);
+    tree.write("build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }");
+    let file = space.path("file");
+    std::fs::write(&file, "").unwrap();
+    // Its standard error is a pipe, as in most places; otherwise the tests' is a file.
+    let piped = |set: &[(&str, &str)]| {
+        let run = tree.cargo("build").under(&["sh", "-c", "\"$0\" \"$@\" 2>&1 | cat"]);
+        let out = set.iter().fold(run, |run, (name, value)| run.env(name, value)).run();
+        out.ok().check(out.stdout.contains("Finished"), "the build goes on");
+        out
+    };
+    let nowhere = "/nowhere/at/all";
+    let cases: [Case<'_>; 6] = [
+        (&[("KACHE_LOG", "loud")], &[".kache.toml: cache.no_such_setting", "and 1 more: kache config list"]),
+        (&[("KACHE_BASE_DIR", "../here")], &["KACHE_BASE_DIR: must be an absolute path (is \"../here\")"]),
+        (&[("KACHE_CONFIG", "here.toml")], &["KACHE_CONFIG: must be an absolute path"]),
+        (&[("KACHE_FALLBACK", nowhere), ("KACHE_EXCLUDE", "*")], &["fallback /nowhere/at/all", "directly"]),
+        (&[("KACHE_CACHE_DIR", file.to_str().unwrap())], &["nothing is stored", "space-", "file/v1"]),
+        (&[("KACHE_LOG", "info"), ("KACHE_LOG_FILE", "/dev/null/log")], &["nothing is logged: /dev/null/log"]),
+    ];
+    for (n, (set, words)) in cases.iter().enumerate() {
+        if n == 0 {
+            tree.write(".kache.toml", "[cache]\nno_such_setting = 1\n");
+        }
+        tree.clean();
+        let out = piped(set);
+        let said = warnings(&out);
+        out.check(
+            said.len() == 1 && words.iter().all(|w| said[0].contains(w)),
+            &format!("one line that says {words:?}"),
+        );
+        drop(std::fs::remove_file(tree.path.join(".kache.toml")));
+        let again = piped(&[]);
+        again.check(warnings(&again).is_empty(), "nothing is said again");
+        assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+        tree.clean();
+        let out = set.iter().fold(tree.cargo("build"), |run, (name, value)| run.env(name, value)).run();
+        out.check(warnings(&out).len() <= 1, "one line into a file, too");
+    }
+}
+
+/// Guards: make and the makes below it are one build, and what asks a compiler for its messages gets the compiler's alone.
+#[test]
+fn a_make_says_one_line() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let rules = "all: a.o b.o probe\n%.o: %.c\n\t(true; $(CC) -c $< -o $@)\n";
+    tree.files(&[
+        ("a.c", "int a;\n"),
+        ("b.c", "int b;\n"),
+        ("sub/a.c", "int c;\n"),
+        ("sub/b.c", "int d;\n"),
+        ("sub/Makefile", &format!("{rules}probe:\n")),
+        (
+            "Makefile",
+            &format!("{rules}\t@$(MAKE) -C sub\nprobe:\n\t$(CC) -c a.c -o p.o 2>messages; test ! -s messages\n"),
+        ),
+    ]);
+    for compilers in compilers("a_make_says_one_line") {
+        for script in ["make CC=\"$CC\" -j2 2>&1 | cat", "make CC=\"$CC\" -j2"] {
+            let out =
+                tree.shell(compilers, &format!("rm -f *.o sub/*.o; {script}")).env("KACHE_BASE_DIR", "here").run();
+            let said = warnings(out.ok());
+            out.check(said.len() == 1 && said[0].contains("KACHE_BASE_DIR"), "one line");
+            assert_eq!(tree.read("messages"), "");
+        }
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there() {
     let space = Space::new();

@@ -487,6 +487,15 @@ impl Settings {
         self.given.iter().rfind(|g| g.name == name).map_or(Source::Default, |g| g.source)
     }
 
+    /// What was wrong, in one line.
+    pub fn warning(&self) -> Option<String> {
+        match self.warnings.as_slice() {
+            [] => None,
+            [only] => Some(only.clone()),
+            [first, rest @ ..] => Some(format!("{first} (and {} more: kache config list)", rest.len())),
+        }
+    }
+
     fn take(&mut self, setting: &Setting, source: Source, value: &str) -> Result<(), String> {
         setting.set(self, value).map_err(|why| format!("{why} (is {value:?})"))?;
         self.given.push(Given { name: setting.name, source, value: value.into() });

@@ -14,6 +14,7 @@ mod record;
 mod restore;
 mod run;
 mod sources;
+mod warn;
 mod world;
 
 pub use adapter::cc_flags::{
@@ -40,6 +41,8 @@ pub struct Session<'a> {
     pub settings: &'a Settings,
     pub store: Store,
     pub memo: Memo,
+    /// What we say on standard error reaches people.
+    heard: bool,
 }
 
 /// How an action ended, for the event log.
@@ -55,8 +58,10 @@ struct Ending {
 
 /// Serves a compiler invocation: `args` are those after the wrapper, the tool first. Does not return.
 pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
-    let session = Session::new(invocation, settings);
     let of_cc = adapter::cc::is_tool(&args[0]);
+    // Cargo swallows what is said while it asks questions, and configure scripts take it for the answer.
+    let heard = !of_cc && args.iter().any(|a| a == "--out-dir") || kache_os::is_terminal(std::io::stderr());
+    let session = Session::new(invocation, settings, heard);
     let observed = invocation.var(kache_observe::ENV_TRACE).is_some();
     let real = if of_cc || observed { adapter::cc::real_compiler(invocation, &args[0], settings) } else { None };
     let (program, argv0) = match &real {
@@ -80,7 +85,7 @@ pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) 
 
 /// Serves `kache run`. Does not return.
 pub fn command(invocation: &Invocation, settings: &Settings, asked: &Asked) -> ! {
-    let session = Session::new(invocation, settings);
+    let session = Session::new(invocation, settings, true);
     let plain = Plain {
         program: PathBuf::from(&asked.command[0]),
         argv0: asked.command[0].clone(),
@@ -97,7 +102,7 @@ pub fn command(invocation: &Invocation, settings: &Settings, asked: &Asked) -> !
 
 /// Serves a build script's run: `args` are the real program, its `argv[0]` and its arguments. Does not return.
 pub fn build_script(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
-    let session = Session::new(invocation, settings);
+    let session = Session::new(invocation, settings, false);
     let argv0 = args.get(1).unwrap_or(&args[0]).clone();
     let plain = Plain {
         program: PathBuf::from(&args[0]),
@@ -120,10 +125,10 @@ struct Plain {
 }
 
 impl<'a> Session<'a> {
-    fn new(invocation: &'a Invocation, settings: &'a Settings) -> Session<'a> {
+    fn new(invocation: &'a Invocation, settings: &'a Settings, heard: bool) -> Session<'a> {
         let store = Store::new(&settings.cache_dir, settings.kill_at);
         let memo = if settings.disabled { Memo::none() } else { store.memo() };
-        Session { invocation, settings, store, memo }
+        Session { invocation, settings, store, memo, heard }
     }
 
     fn allowed(&self) -> Result<(), Why> {
@@ -140,13 +145,8 @@ impl<'a> Session<'a> {
 
     /// The whole story: look up, restore, or run and record.
     fn serve(&self, described: Result<Action, Why>, plain: Plain) -> ! {
-        // Cargo swallows what is said while it asks questions.
-        let asked = match &described {
-            Ok(action) => action.kind == Kind::Query,
-            Err(why) => why.reason == Reason::Query,
-        };
-        for warning in self.settings.warnings.iter().filter(|_| !asked) {
-            self.warn_once(warning);
+        if let Some(warning) = self.settings.warning() {
+            self.warn(&warning);
         }
         let mut action = match described {
             Ok(action) => action,
@@ -252,7 +252,7 @@ impl<'a> Session<'a> {
             let args: Vec<OsString> =
                 std::iter::once(plain.program.clone().into_os_string()).chain(plain.args.iter().cloned()).collect();
             let error = kache_os::exec(wrapper, wrapper.as_os_str(), &args, &[]);
-            self.warn_once(&format!("fallback {}: {error}; running the compiler directly", wrapper.display()));
+            self.warn(&format!("fallback {}: {error}; running the compiler directly", wrapper.display()));
         }
         self.replace(&plain.program, &plain.argv0, &plain.args, &[])
     }
@@ -319,12 +319,15 @@ impl<'a> Session<'a> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(|p| text(bytes(&kache_os::lexical(p))));
         let unit = &action.unit;
         let why = ending.why.as_ref();
-        self.note(if outcome == Outcome::Error { LogLevel::Warn } else { LogLevel::Info }, &|| {
+        let logged = self.note(if outcome == Outcome::Error { LogLevel::Warn } else { LogLevel::Info }, &|| {
             format!(
                 "{outcome:?} {kind} {unit} {}",
                 why.map_or(String::new(), |w| format!("{}: {}", w.reason.explanation().sentence, w.detail))
             )
         });
+        if let Err(error) = logged {
+            self.say(&format!("nothing is logged: {error}"));
+        }
         let restored = &ending.restored;
         self.store.append_event(&Event {
             v: kache_store::event::VERSION,
@@ -350,28 +353,17 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// One line on standard error, once per build: the first process that can make a mark named after cargo, our parent,
-    /// says it.
-    fn warn_once(&self, text: &str) {
-        let name =
-            format!("kache-warned-{}-{}", kache_os::parent_process_id(), &Digest::of(text.as_bytes()).hex()[..8]);
-        let temp = self.invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
-        let said_before = |dir: &Path| match kache_os::create_new(&dir.join(&name), 0o600) {
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Some(true),
-            made => made.ok().map(|_| false),
-        };
-        if said_before(&self.store.temp_dir()).or_else(|| said_before(temp)) != Some(true) {
-            let _ = kache_os::write_stream(kache_os::Stream::Err, format!("kache: warning: {text}\n").as_bytes());
-        }
-    }
-
     /// A line for the log file, where the settings ask for one.
-    fn note(&self, level: LogLevel, line: &dyn Fn() -> String) {
+    fn note(&self, level: LogLevel, line: &dyn Fn() -> String) -> std::io::Result<()> {
         if self.settings.log < level {
-            return;
+            return Ok(());
         }
         let file = self.settings.log_file.clone().unwrap_or_else(|| self.settings.cache_dir.join("kache.log"));
         let line = format!("{} [{}] {}\n", Event::now_ms(), kache_os::process_id(), line());
-        let _ = kache_os::open_append(&file).and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes()));
+        let opened = kache_os::open_append(&file).or_else(|_| {
+            file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            kache_os::open_append(&file)
+        });
+        kache_os::at(&file, opened.and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes())))
     }
 }

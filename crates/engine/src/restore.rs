@@ -44,7 +44,7 @@ impl Session<'_> {
         for set in self.store.path_sets(weak) {
             let strong = set.strong(weak, &mut |input| world.state(input));
             let Some(entry) = self.store.entry(&strong) else {
-                self.note(LogLevel::Debug, &|| {
+                let _ = self.note(LogLevel::Debug, &|| {
                     format!("{}: no entry {strong:?} for a path set of {}", action.unit, set.inputs.len())
                 });
                 continue;

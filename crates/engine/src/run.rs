@@ -58,7 +58,12 @@ impl Session<'_> {
         }
         match recorded {
             Ok(key) => (ending.stored, ending.key) = (true, Some(key)),
-            Err(why) => ending.why = Some(why),
+            Err(why) => {
+                if why.reason == Reason::StoreFailed {
+                    self.warn(&format!("{}: {}", why.reason.explanation().sentence, why.detail));
+                }
+                ending.why = Some(why);
+            }
         }
         self.log(action, Outcome::Miss, &ending);
         if ending.stored {
@@ -71,7 +76,7 @@ impl Session<'_> {
         let observer =
             if self.settings.observe { self.observer() } else { Err(std::io::ErrorKind::Unsupported.into()) };
         if let (Err(error), true) = (&observer, self.settings.observe) {
-            self.warn_once(&format!("nothing is stored: {error}"));
+            self.warn(&format!("nothing is stored: {error}"));
         }
         let observer = observer.ok();
         let mut env = self.invocation.env.clone();

@@ -357,13 +357,48 @@ pub fn holders(dir: &Path) -> Vec<Holder> {
         files.find(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file.parent() == Some(&dir)))?;
         let args = read(&format!("/proc/{pid}/cmdline"));
         let args = args.strip_suffix(b"\0").unwrap_or(&args).split(|b| *b == 0).map(os_string).collect();
-        // The name before the last parenthesis may hold anything; the start is the 20th field behind it.
-        let stat = String::from_utf8_lossy(&read(&format!("/proc/{pid}/stat"))).into_owned();
-        let started: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+        let started = process(pid)?.started as f64;
         let age = Duration::try_from_secs_f64(uptime - started / ticks).unwrap_or_default();
         Some(Holder { pid, args, age })
     };
     pids.into_iter().filter_map(holder).collect()
+}
+
+/// A process that runs.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub id: u32,
+    pub parent: u32,
+    /// Its program's, as far as the kernel keeps it.
+    pub name: String,
+    /// In clock ticks since the system started: with the number, this is one process only.
+    pub started: u64,
+}
+
+pub fn process(id: u32) -> Option<Process> {
+    let stat = read_bounded(Path::new(&format!("/proc/{id}/stat")), 1 << 16).ok()?;
+    // `1234 (NAME) S PARENT …`: the name may hold anything; the start is the 20th field behind it.
+    let stat = String::from_utf8_lossy(&stat);
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+    let field = |n: usize| rest.split_whitespace().nth(n);
+    Some(Process { id, parent: field(1)?.parse().ok()?, name: name.into(), started: field(19)?.parse().ok()? })
+}
+
+/// The standard error of another process, for a line of our own; only where that can take lines of several: a terminal or
+/// a pipe. Whoever does not read makes nobody wait.
+pub fn stderr_of(id: u32) -> Option<File> {
+    let path = format!("/proc/{id}/fd/2");
+    let takes_lines =
+        |mode: u32| matches!(rfs::FileType::from_raw_mode(mode), rfs::FileType::Fifo | rfs::FileType::CharacterDevice);
+    rfs::stat(&path).ok().filter(|s| takes_lines(s.st_mode))?;
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rfs::open(&path, flags, Mode::empty()).ok().map(File::from)
+}
+
+/// Whether another process writes its standard error where this one does.
+pub fn same_stderr(id: u32) -> bool {
+    let (theirs, ours) = (rfs::stat(format!("/proc/{id}/fd/2")), rfs::fstat(rustix::stdio::stderr()));
+    theirs.is_ok_and(|t| ours.is_ok_and(|o| (t.st_dev, t.st_ino) == (o.st_dev, o.st_ino)))
 }
 
 /// Replaces this process by the program. Returns only when that failed.
@@ -480,12 +515,8 @@ pub fn is_terminal_input() -> bool {
     rustix::termios::isatty(rustix::stdio::stdin())
 }
 
-/// Whether a stream of this process is a terminal.
-pub fn is_terminal(stream: Stream) -> bool {
-    match stream {
-        Stream::Out => rustix::termios::isatty(rustix::stdio::stdout()),
-        Stream::Err => rustix::termios::isatty(rustix::stdio::stderr()),
-    }
+pub fn is_terminal(file: impl AsFd) -> bool {
+    rustix::termios::isatty(file)
 }
 
 /// Writes all of `data` to one of this process' streams, unbuffered.

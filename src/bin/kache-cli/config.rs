@@ -5,7 +5,7 @@ mod file;
 
 use crate::Context;
 use crate::fail::{Done, Fail};
-use crate::format::Table;
+use crate::format::{Table, printable};
 use crate::view::{FAINT, PLAIN, View, WARN};
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{Error, ErrorKind};
@@ -227,11 +227,6 @@ fn list(json: bool, context: &Context, view: &mut View) -> Result<Done, Fail> {
     }
     warn(&context.settings, view)?;
     Ok(Done::Fine)
-}
-
-/// A value as one line of text; files and variables hold anything.
-fn printable(value: &str) -> String {
-    if value.contains(char::is_control) { value.escape_debug().to_string() } else { value.to_string() }
 }
 
 fn warn(settings: &Settings, view: &mut View) -> std::io::Result<()> {

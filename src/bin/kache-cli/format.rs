@@ -87,6 +87,11 @@ pub fn count(n: u64, thing: &str) -> String {
     format!("{n} {}", if n == 1 { thing } else { &plural })
 }
 
+/// Text as one line, and none that commands the terminal; files and variables hold anything.
+pub fn printable(text: &str) -> String {
+    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text.to_string() }
+}
+
 /// At most `width` characters, the middle left out: both ends of a path say something.
 pub fn shorten(text: &str, width: usize) -> String {
     let chars: Vec<char> = text.chars().collect();

@@ -38,7 +38,7 @@ use kache_store::Store;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use view::View;
+use view::{View, WARN};
 
 /// A build cache that caches a compile by what it was seen to read.
 ///
@@ -140,6 +140,12 @@ impl Context {
 }
 
 fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done, Fail> {
+    // These two tell each of them.
+    if !matches!(command, Command::Config(_) | Command::Doctor(_))
+        && let Some(warning) = context.settings.warning()
+    {
+        writeln!(view.err, "{WARN}warning:{WARN:#} {}", format::printable(&warning))?;
+    }
     match command {
         Command::Init(args) => setup::init(args, context, view),
         Command::Try(args) => trial::run(args, context, view),

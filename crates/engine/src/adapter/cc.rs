@@ -11,7 +11,7 @@ use crate::invocation::Invocation;
 use crate::reason::{Reason, Why};
 use kache_config::Settings;
 use kache_key::{Digest, Form, Root, Roots};
-use kache_os::{Stream, bytes};
+use kache_os::bytes;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -515,7 +515,7 @@ pub fn action(
         messages.extend([variable.as_bytes(), b"=", value.unwrap_or_default(), b"\n"].concat());
     }
     let dumb = invocation.var("TERM").is_none_or(|t| t == "dumb");
-    if !p.coloured && !p.cl && !dumb && kache_os::is_terminal(Stream::Err) {
+    if !p.coloured && !p.cl && !dumb && kache_os::is_terminal(std::io::stderr()) {
         // The compiler will see our pipe; it shall colour as for the terminal behind it.
         run_args.push("-fdiagnostics-color=always".into());
         messages.extend(b"coloured\n");

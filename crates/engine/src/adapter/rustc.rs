@@ -380,7 +380,7 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         run_args.push(kache_os::os_string(&[from, &b"="[..], to.as_bytes()].concat()));
     }
     let mut messages = p.messages.clone();
-    if !p.json && !p.coloured && !query && kache_os::is_terminal(kache_os::Stream::Err) {
+    if !p.json && !p.coloured && !query && kache_os::is_terminal(std::io::stderr()) {
         // The tool will see our pipe; it shall colour as for the terminal behind it.
         run_args.push("--color=always".into());
         messages.extend(b"--color=always\n");
