@@ -235,6 +235,46 @@ fn without_a_terminal() {
     out.check(out.ok().stderr.is_empty(), "nothing to say of a closed pipe");
 }
 
+/// Guards: long work shows how far it is in one line of a terminal, which is gone at the end; and nowhere else.
+#[test]
+fn progress() {
+    if !on_path("script") {
+        return skip("cli::progress", "script is missing, so there is no terminal to draw on");
+    }
+    let space = Space::new();
+    let tree = project(&space, "one");
+    drop(built(&tree));
+    let kache = kache_cli().display();
+    for (command, words) in [
+        ("gc --dry-run", "looking at 0 of "),
+        ("clean --dry-run", "looking in "),
+        ("doctor --verify", "verifying 1 of "),
+        ("try one", "copying "),
+        ("purge -y", "removing entries"),
+    ] {
+        for (set, drawn) in [("TERM=xterm NO_COLOR=1", true), ("TERM=dumb", false)] {
+            if command.starts_with("purge") {
+                drop(tree.cargo("build").env("KACHE_KEY_SALT", set).run());
+            }
+            let line = format!("env {set} KACHE_CACHE_DIR={} {kache} {command}", space.cache().display());
+            let run = space.command("script", &space.site("")).arg("-qec").arg(line).arg("/dev/null");
+            let out = run.env("KACHE_CONFIG", "").env("RUSTC_WRAPPER", "").run();
+            out.check(
+                out.stdout.contains(&format!("\r{words}")) == drawn,
+                &format!("{set}: the terminal shows {words:?}"),
+            );
+            let ends = out.stdout.rsplit("\x1b[K").next().unwrap_or_default();
+            out.check(
+                !drawn || out.stdout.contains("\r\x1b[K") && !ends.contains(words),
+                "the line is gone at the end",
+            );
+            out.check(drawn || !out.stdout.contains('\x1b'), "a terminal that takes no commands gets none");
+        }
+        let out = space.cli(command).cwd(&space.site("")).run();
+        out.check(!out.stderr.contains(words), "no progress without a terminal");
+    }
+}
+
 /// Guards: settings that are not understood are named by the doctor, with advice.
 #[test]
 fn doctor_names_what_is_wrong() {

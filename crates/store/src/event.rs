@@ -254,7 +254,7 @@ mod tests {
         append(b"\n");
         store.append_event(&event("d"));
         assert_eq!(names(&mut tail, &store), (true, vec!["c".into(), "d".into()]));
-        store.purge().expect("purge");
+        store.purge(|_| ()).expect("purge");
         store.append_event(&event("e"));
         assert_eq!(names(&mut tail, &store), (false, vec!["e".into()]));
         assert_eq!(names(&mut Tail::since(86_400_501), &store), (true, vec![]));

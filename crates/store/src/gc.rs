@@ -134,8 +134,9 @@ impl Store {
         !fresh && std::fs::write(&stamp, b"").is_ok()
     }
 
-    /// Evicts down to `limits` and sweeps what nothing refers to. `Ok(None)`: another run is at it.
-    pub fn collect(&self, limits: Limits) -> io::Result<Option<GcReport>> {
+    /// Evicts down to `limits` and sweeps what nothing refers to. `progress` gets (done, total) files. `Ok(None)`: another
+    /// run is at it.
+    pub fn collect(&self, limits: Limits, mut progress: impl FnMut(u64, u64)) -> io::Result<Option<GcReport>> {
         let Some(_lock) = self.housekeeping_lock()? else { return Ok(None) };
         let now = crate::Event::now_ms() as i64 / 1000;
         let mut report = GcReport::default();
@@ -149,7 +150,13 @@ impl Store {
         let mut kept_entries: HashSet<Digest> = HashSet::new();
         let mut evicted: HashSet<Digest> = HashSet::new();
         let mut size: u64 = 0;
+        let (mut done, total) = (0, (entries.len() + blobs.len() + inputs.len()) as u64);
+        let mut next = || {
+            progress(done, total);
+            done += 1;
+        };
         for file in &entries {
+            next();
             report.entries += 1;
             let Some((strong, entry)) = file.digest.zip(record::read::<Entry>(&file.path, record::ENTRY)) else {
                 continue;
@@ -169,6 +176,7 @@ impl Store {
             kept_entries.insert(strong);
         }
         for (digest, file) in &blobs {
+            next();
             // A sealed blob's mtime is constant; its ctime tells when it came or was last linked.
             let being_recorded = !evicted.contains(digest) && file.meta.ctime.sec + GRACE > now;
             if kept.contains(digest) || being_recorded {
@@ -180,6 +188,7 @@ impl Store {
             self.discard(&file.path, limits.dry_run);
         }
         for (strong, file) in &inputs {
+            next();
             let old = file.meta.mtime.sec + GRACE < now || limits.unwanted.contains(strong);
             if !kept_entries.contains(strong) && old {
                 self.discard(&file.path, limits.dry_run);
@@ -280,9 +289,10 @@ impl Store {
         Ok(report)
     }
 
-    /// Removes everything that is stored. The tools stay: running builds may still load them.
-    pub fn purge(&self) -> io::Result<()> {
+    /// Removes everything that is stored. The tools stay: running builds may still load them. `progress` gets what goes next.
+    pub fn purge(&self, mut progress: impl FnMut(&'static str)) -> io::Result<()> {
         for kind in ["entries", "actions", "inputs", "blobs", "events", "locks", "tmp"] {
+            progress(kind);
             match std::fs::remove_dir_all(self.root().join(kind)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(self.root(), Err(e)),
                 _ => {}

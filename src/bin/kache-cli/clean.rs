@@ -70,8 +70,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     let memo = if context.cache_missing() { Memo::none() } else { context.store.memo() };
     let mut targets: Vec<Target> = Vec::new();
     for (path, meta) in find(&start, context.cache_dir(), view) {
-        view.progress(|| format!("measuring {}", path.display()));
-        targets.push(measure(path, meta, &memo, &context.store));
+        targets.push(measure(path, meta, &memo, &context.store, view));
     }
     view.progress_done();
     targets.sort_by_key(|t| std::cmp::Reverse(t.frees_bytes));
@@ -105,11 +104,11 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
             }
             Ok(false) => {
                 target.in_use = true;
-                writeln!(view.err, "{} is in use now: left alone", target.dir)?;
+                view.tell(&format!("{} is in use now: left alone", target.dir))?;
             }
             Err(e) => {
                 fine = false;
-                writeln!(view.err, "{}: {e}", target.dir)?;
+                view.tell(&format!("{}: {e}", target.dir))?;
             }
         }
     }
@@ -153,7 +152,7 @@ fn is_target(dir: &Path) -> bool {
     by_cargo && kache_os::lstat(&dir.join(".rustc_info.json")).is_ok_and(|m| m.is_file())
 }
 
-fn measure(path: PathBuf, meta: Meta, memo: &Memo, store: &Store) -> Target {
+fn measure(path: PathBuf, meta: Meta, memo: &Memo, store: &Store, view: &mut View) -> Target {
     let mut target = Target {
         dir: path.display().to_string(),
         frees_bytes: 0,
@@ -169,6 +168,7 @@ fn measure(path: PathBuf, meta: Meta, memo: &Memo, store: &Store) -> Target {
     let mut files: HashMap<(u64, u64), (PathBuf, Meta, u64)> = HashMap::new();
     let mut open = vec![target.path.clone()];
     while let Some(dir) = open.pop() {
+        view.progress(|| format!("measuring {}", dir.display()));
         for (name, kind) in kache_os::list(&dir).unwrap_or_default() {
             let file = dir.join(kache_os::path(&name));
             let Ok(meta) = kache_os::lstat(&file) else { continue };

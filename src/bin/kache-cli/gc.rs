@@ -62,8 +62,9 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     // An absent cache needs no directory made for it.
     let done = match context.cache_missing() {
         true => Ok(Some(GcReport::default())),
-        false => context.store.collect(limits),
+        false => context.store.collect(limits, |done, of| view.progress(|| format!("looking at {done} of {of} files"))),
     };
+    view.progress_done();
     if args.auto {
         return done.map(|_| Done::Fine).map_err(Fail::from);
     }

@@ -170,8 +170,11 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut view = View::of_process();
-    let done = execute(cli.command, &Context::here(), &mut view).and_then(|done| {
+    let context = Context::here();
+    let mut view = View::of_process(context.var("TERM").is_none_or(|term| term.is_empty() || term == "dumb"));
+    let done = execute(cli.command, &context, &mut view);
+    view.progress_done();
+    let done = done.and_then(|done| {
         view.out.flush()?;
         Ok(done)
     });

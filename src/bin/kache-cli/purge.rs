@@ -58,14 +58,19 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         return Ok(Done::Fine);
     }
     match unwanted {
-        None => context.store.purge()?,
+        None => context.store.purge(|kind| view.progress(|| format!("removing {kind}")))?,
         Some((unwanted, _)) => {
             let limits = Limits { max_size: u64::MAX, max_age: None, unwanted, dry_run: false };
-            if context.store.collect(limits)?.is_none() {
+            if context
+                .store
+                .collect(limits, |done, of| view.progress(|| format!("looking at {done} of {of} files")))?
+                .is_none()
+            {
                 return Err(Fail::Failed(format!("a gc is at work in {dir}: nothing was removed, try again")));
             }
         }
     }
+    view.progress_done();
     writeln!(view.out, "Removed {what} from {dir}.")?;
     Ok(Done::Fine)
 }

@@ -1,6 +1,7 @@
 //! Where commands write: output, messages, progress. Styles vanish where there is no terminal or `NO_COLOR` is set;
 //! progress appears on a terminal only. Knows nothing about what is written.
 
+use crate::format::{printable, shorten};
 use anstyle::{AnsiColor, Style};
 use std::io::{self, IsTerminal, Write};
 use std::process::{Command, Stdio};
@@ -16,8 +17,8 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub struct View {
     pub out: Box<dyn Write>,
     pub err: Box<dyn Write>,
-    /// Someone watches standard error.
-    watched: bool,
+    /// Where the line of progress stands, when someone watches. Drawing it takes the terminal's commands, also without colours.
+    bar: Option<Box<dyn Write>>,
     /// Someone sits at standard input and sees what is asked.
     pub can_ask: bool,
     /// Someone reads the output on a terminal.
@@ -26,12 +27,13 @@ pub struct View {
 }
 
 impl View {
-    pub fn of_process() -> View {
+    /// `dumb`: the terminal understands no commands.
+    pub fn of_process(dumb: bool) -> View {
         let watched = io::stderr().is_terminal();
         View {
             out: Box::new(io::BufWriter::new(anstream::stdout())),
             err: Box::new(anstream::stderr()),
-            watched,
+            bar: if watched && !dumb { Some(Box::new(io::stderr())) } else { None },
             can_ask: watched && io::stdin().is_terminal(),
             reads: io::stdout().is_terminal(),
             drawn: None,
@@ -87,20 +89,26 @@ impl View {
 
     /// Replaces the line of progress; at most ten times a second.
     pub fn progress(&mut self, text: impl FnOnce() -> String) {
-        if !self.watched || self.drawn.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {
-            return;
-        }
+        let recent = self.drawn.is_some_and(|at| at.elapsed() < Duration::from_millis(100));
+        let Some(bar) = self.bar.as_mut().filter(|_| !recent) else { return };
         self.drawn = Some(Instant::now());
-        let _ = write!(self.err, "\r\x1b[K{FAINT}{}{FAINT:#}", text());
-        let _ = self.err.flush();
+        // What does not fit would go on in the next line, and stay there.
+        let known = ratatui::crossterm::terminal::size().ok().filter(|(columns, _)| *columns > 1);
+        let width = known.map_or(80, |(columns, _)| usize::from(columns));
+        let _ = write!(bar, "\r{}\x1b[K", shorten(&printable(&text()), width - 1)).and_then(|()| bar.flush());
     }
 
     /// Takes the line of progress away.
     pub fn progress_done(&mut self) {
-        if self.drawn.take().is_some() {
-            let _ = write!(self.err, "\r\x1b[K");
-            let _ = self.err.flush();
+        if let (Some(_), Some(bar)) = (self.drawn.take(), &mut self.bar) {
+            let _ = write!(bar, "\r\x1b[K").and_then(|()| bar.flush());
         }
+    }
+
+    /// A line on standard error, while progress may stand there.
+    pub fn tell(&mut self, line: &str) -> io::Result<()> {
+        self.progress_done();
+        writeln!(self.err, "{line}")
     }
 }
 
@@ -134,7 +142,7 @@ pub mod testing {
         let view = View {
             out: Box::new(paper.clone()),
             err: Box::new(io::sink()),
-            watched: false,
+            bar: None,
             can_ask: false,
             reads: false,
             drawn: None,
