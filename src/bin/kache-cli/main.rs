@@ -22,6 +22,7 @@ mod monitor;
 mod purge;
 mod report;
 mod run;
+mod screen;
 mod setup;
 mod shims;
 mod show;

@@ -3,43 +3,14 @@
 use super::model::{Drawn, Finished, Model, Order, ProjectRow, Sums, Tab};
 use crate::format::{ago, count, percent, seconds, shorten, size};
 use crate::history::{outcome_name, sentence};
+use crate::screen::{self, Column, Ink, SMALLEST, left, put, right};
 use kache_store::Outcome;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-/// Below this nothing can be shown.
-const SMALLEST: (u16, u16) = (20, 5);
-
-/// Styles; without colours weight and inversion are left.
-#[derive(Clone, Copy)]
-pub struct Ink {
-    pub colours: bool,
-}
-
 impl Ink {
-    fn colour(self, colour: Color) -> Style {
-        if self.colours { Style::new().fg(colour) } else { Style::new() }
-    }
-    fn strong(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
-    fn faint(self) -> Style {
-        Style::new().add_modifier(Modifier::DIM)
-    }
-    fn good(self) -> Style {
-        self.colour(Color::Green)
-    }
-    fn warn(self) -> Style {
-        self.colour(Color::Yellow)
-    }
-    fn bad(self) -> Style {
-        self.colour(Color::Red).add_modifier(Modifier::BOLD)
-    }
-    fn at_work(self) -> Style {
-        self.colour(Color::Cyan)
-    }
     fn outcome(self, outcome: Outcome) -> Style {
         match outcome {
             Outcome::Hit | Outcome::Dup => self.good(),
@@ -69,15 +40,9 @@ pub fn draw(model: &Model, ink: Ink, area: Rect, cells: &mut Buffer) -> Drawn {
     }
     keys(model, ink, area, cells);
     if model.help {
-        help(ink, body, cells);
+        screen::help(&HELP, ink, body, cells);
     }
     drawn
-}
-
-fn put(cells: &mut Buffer, area: Rect, row: u16, line: Line<'_>) {
-    if row < area.height {
-        cells.set_line(area.x, area.y + row, &line, area.width);
-    }
 }
 
 fn tabs(model: &Model, ink: Ink, area: Rect, cells: &mut Buffer) -> Vec<(u16, u16, u16, Tab)> {
@@ -189,96 +154,10 @@ impl Page<'_> {
     /// The rest of the page: a table of which the part around the cursor shows.
     fn list(&mut self, columns: &[Column], rows: usize, cell: impl Fn(usize, usize) -> (String, Style)) -> Drawn {
         let area = self.left;
-        let shown = chosen(columns, area.width);
-        let header = |column: usize| (columns[column].title.to_string(), self.ink.faint());
-        write_row(self.cells, area, columns, &shown, header);
-        let height = usize::from(area.height.saturating_sub(1));
-        let cursor = self.model.cursor().min(rows.saturating_sub(1));
-        // As it was, but so that the cursor is seen and no row is wasted.
-        let before = self.model.drawn.offset.min(rows.saturating_sub(height));
-        let offset = before.min(cursor).max((cursor + 1).saturating_sub(height));
-        for row in offset..rows.min(offset + height) {
-            let line = Rect { y: area.y + 1 + (row - offset) as u16, height: 1, ..area };
-            write_row(self.cells, line, columns, &shown, |column| cell(row, column));
-            if row == cursor {
-                self.cells.set_style(line, Style::new().add_modifier(Modifier::REVERSED));
-            }
-        }
+        let (cursor, before) = (self.model.cursor(), self.model.drawn.offset);
+        let offset = screen::list(self.cells, area, self.ink, columns, (rows, cursor, before), cell);
         let list = (area.x, area.y + 1, area.width, area.height.saturating_sub(1));
         Drawn { tabs: Vec::new(), list, offset }
-    }
-}
-
-/// A column of a list. Those of the highest rank go first when there is too little room; one without a width takes the rest.
-struct Column {
-    title: &'static str,
-    width: u16,
-    rank: u8,
-    right: bool,
-}
-
-const fn left(title: &'static str, width: u16, rank: u8) -> Column {
-    Column { title, width, rank, right: false }
-}
-
-const fn right(title: &'static str, width: u16, rank: u8) -> Column {
-    Column { title, width, rank, right: true }
-}
-
-/// A column that takes the rest needs at least this.
-const LEAST: u16 = 12;
-
-/// Columns that fit, each with its width.
-fn chosen(columns: &[Column], width: u16) -> Vec<(usize, u16)> {
-    let mut shown: Vec<usize> = (0..columns.len()).collect();
-    let needs = |shown: &[usize]| -> u16 {
-        shown.iter().map(|i| if columns[*i].width == 0 { LEAST } else { columns[*i].width } + 2).sum()
-    };
-    while needs(&shown) > width {
-        let Some(at) = shown.iter().copied().filter(|i| columns[*i].rank > 0).max_by_key(|i| columns[*i].rank) else {
-            break;
-        };
-        shown.retain(|i| *i != at);
-    }
-    let growing = shown.iter().filter(|i| columns[**i].width == 0).count() as u16;
-    let spare = width.saturating_sub(needs(&shown));
-    let share = |i: usize| match columns[i].width {
-        0 => LEAST + spare / growing.max(1),
-        fixed => fixed,
-    };
-    shown.into_iter().map(|i| (i, share(i))).collect()
-}
-
-fn write_row(
-    cells: &mut Buffer,
-    area: Rect,
-    columns: &[Column],
-    shown: &[(usize, u16)],
-    cell: impl Fn(usize) -> (String, Style),
-) {
-    if area.height == 0 {
-        return;
-    }
-    let mut x = area.x + 1;
-    for (column, width) in shown {
-        let room = usize::from(area.right().saturating_sub(x).min(*width));
-        if room == 0 {
-            return;
-        }
-        let (text, style) = cell(*column);
-        let text = fitted(&text, room);
-        let pad = if columns[*column].right { room.saturating_sub(text.chars().count()) as u16 } else { 0 };
-        cells.set_stringn(x + pad, area.y, text, room - usize::from(pad), style);
-        x += width + 2;
-    }
-}
-
-/// Both ends of a path say something; of anything else the beginning says most.
-fn fitted(text: &str, room: usize) -> String {
-    match text.char_indices().nth(room) {
-        None => text.to_string(),
-        Some(_) if text.starts_with('/') => shorten(text, room),
-        Some(_) => text.chars().take(room - 1).chain(['…']).collect(),
     }
 }
 
@@ -618,18 +497,3 @@ const HELP: [(&str, &str); 10] = [
     ("mouse", "press a tab or a row"),
     ("q, Ctrl-C", "leave"),
 ];
-
-fn help(ink: Ink, body: Rect, cells: &mut Buffer) {
-    let (width, height) = (52.min(body.width), (HELP.len() as u16 + 2).min(body.height));
-    let area = Rect { x: body.x + (body.width - width) / 2, y: body.y + (body.height - height) / 2, width, height };
-    for row in 0..height {
-        let edge = row == 0 || row + 1 == height;
-        let line = if edge { "─".repeat(usize::from(width)) } else { " ".repeat(usize::from(width)) };
-        cells.set_string(area.x, area.y + row, line, Style::reset());
-    }
-    for (row, (key, what)) in (1..height.saturating_sub(1)).zip(HELP) {
-        let line =
-            Line::from(vec![Span::styled(format!(" {key:<12}"), ink.at_work().patch(ink.strong())), Span::raw(what)]);
-        put(cells, area, row, line);
-    }
-}

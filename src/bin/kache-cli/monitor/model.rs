@@ -1,6 +1,7 @@
 //! What the monitor shows, as values: events, surveys and keys go in, rows come out. Knows neither terminals nor files.
 
 use crate::history::{Tally, is_query, sentence};
+use crate::screen::Input;
 use kache_key::Digest;
 use kache_store::{Event, Outcome, Usage};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -156,26 +157,6 @@ pub enum News {
     Running(Vec<Running>),
     Survey(Survey),
     Trouble(String),
-}
-
-/// What the person at the keyboard wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    Char(char),
-    Enter,
-    Escape,
-    Backspace,
-    Next,
-    Previous,
-    Up(usize),
-    Down(usize),
-    PageUp,
-    PageDown,
-    Top,
-    Bottom,
-    /// A press at (column, row).
-    Press(u16, u16),
-    Quit,
 }
 
 /// Where things were drawn last: what a press or a page means.
@@ -522,6 +503,7 @@ impl Model {
         let page = usize::from(self.drawn.list.3).max(1);
         match input {
             Input::Quit => self.done = true,
+            Input::Resize => {}
             _ if self.help => self.help = false,
             Input::Char(c) if self.typing => self.filter_with(|filter| filter.push(c)),
             Input::Backspace if self.typing => self.filter_with(|filter| _ = filter.pop()),
@@ -553,7 +535,7 @@ impl Model {
                 self.move_to(0);
             }
             Input::Press(x, y) => self.press(x, y),
-            Input::Char(_) | Input::Enter | Input::Escape | Input::Backspace => {}
+            Input::Char(_) | Input::Control(_) | Input::Enter | Input::Escape | Input::Backspace | Input::Delete => {}
         }
     }
 

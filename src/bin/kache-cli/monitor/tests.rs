@@ -1,8 +1,9 @@
 //! Frames and keys, on a terminal in memory.
 
-use super::draw::{Ink, draw};
-use super::model::{Drawn, Held, Input, Model, News, Order, Running, Survey, Tab};
+use super::draw::draw;
+use super::model::{Drawn, Held, Model, News, Order, Running, Survey, Tab};
 use crate::history::testing::event;
+use crate::screen::{Ink, Input};
 use kache_key::Digest;
 use kache_store::{Event, Outcome, Usage};
 use ratatui::Terminal;
