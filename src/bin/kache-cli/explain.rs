@@ -115,7 +115,11 @@ fn explain_one(name: &str, cwd: &Path, since: u64, index: &Index) -> Result<Opti
         })?;
     }
     let Some(newest) = found.into_iter().flatten().next() else { return Ok(None) };
-    newest.map(|event| Explainer::new(index).why(&event)).transpose().map(Some)
+    let Some(event) = newest else { return Ok(Some(None)) };
+    let (around, _) = index.newest(0..event.time + 1, LAST_BUILD)?;
+    let holds = |b: &Build| b.events.iter().any(|e| e.time == event.time && e.unit == event.unit);
+    let begin = history::builds(around).into_iter().find(holds).map_or(0, |b| b.begin());
+    Explainer::new(index).why(&event, begin).map(Some).map(Some)
 }
 
 fn tell_one(name: &str, found: Option<Option<Why>>, json: bool, view: &mut View) -> Result<Done, Fail> {
@@ -163,7 +167,7 @@ struct Report {
 fn explain_builds(since: Option<u64>, index: &Index) -> Result<Report, Trouble> {
     let mut most = if since.is_some() { MOST } else { LAST_BUILD };
     let builds = loop {
-        let (events, cut) = index.newest(since.unwrap_or(0), most)?;
+        let (events, cut) = index.newest(since.unwrap_or(0)..u64::MAX, most)?;
         let oldest = events.first().map(|e| e.time);
         let mut builds = history::builds(events);
         if since.is_some() {
@@ -188,7 +192,7 @@ fn explain_builds(since: Option<u64>, index: &Index) -> Result<Report, Trouble> 
         time: last.map(Build::end),
         outcomes: history::by_action(units),
         probes,
-        groups: groups(builds.iter().flat_map(|b| &b.events), &mut Explainer::new(index))?,
+        groups: groups(&builds, &mut Explainer::new(index))?,
     })
 }
 
@@ -243,11 +247,12 @@ fn tell_builds(report: &Report, since: Option<Since>, out: &mut dyn Write) -> st
 
 /// What was not restored, by what stands behind it; most units first. Of probes only those that had an earlier one to
 /// compare with: new ones are what probes are.
-fn groups<'e>(events: impl Iterator<Item = &'e Event>, explainer: &mut Explainer) -> Result<Vec<Group>, Trouble> {
+fn groups(builds: &[Build], explainer: &mut Explainer) -> Result<Vec<Group>, Trouble> {
+    let events = builds.iter().flat_map(|b| std::iter::repeat(b.begin()).zip(&b.events));
     let mut groups: Vec<Group> = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    for event in events.filter(|e| !matches!(e.outcome, Outcome::Hit | Outcome::Dup)) {
-        let why = explainer.why(event)?;
+    for (begin, event) in events.filter(|(_, e)| !matches!(e.outcome, Outcome::Hit | Outcome::Dup)) {
+        let why = explainer.why(event, begin)?;
         let root = why.root();
         // One changed thing is one group; so are all first compiles, and all that was declined for one reason.
         let key = match &root.cause {
@@ -315,7 +320,8 @@ fn write_cause(why: &Why, now: u64, out: &mut dyn Write) -> std::io::Result<()> 
     match &why.cause {
         Cause::Changed { change, others, compared_with, compared_dir, compared_time } => {
             writeln!(out, "  {STRONG}{}{STRONG:#}", change.what)?;
-            for (label, value) in [("before", &change.before), ("now", &change.now)] {
+            let told = change.before.is_some() || change.now.is_some();
+            for (label, value) in [("before", &change.before), ("now", &change.now)].into_iter().filter(|_| told) {
                 let value = value.as_deref().map_or_else(|| "(not there)".to_string(), |v| shorten(v, 400));
                 writeln!(out, "    {FAINT}{label:<7}{FAINT:#}{value}")?;
             }

@@ -88,7 +88,9 @@ const PROBES: &[&str] = &["conftest", "CMakeTmp", "CMakeScratch", "CompilerId", 
 /// The compile asked something of the machine; nothing of the project came of it.
 pub fn is_probe(event: &Event) -> bool {
     let texts = [Some(&event.unit), event.source.as_ref(), event.output.as_ref()];
-    event.action == "cc" && texts.into_iter().flatten().any(|t| PROBES.iter().any(|p| t.contains(p)))
+    // What comes from standard input and goes to standard output is an answer, too.
+    let named = || texts.into_iter().flatten().any(|t| PROBES.iter().any(|p| t.contains(p)));
+    event.action == "cc" && (event.unit == "-" || named())
 }
 
 /// The invocations of one run of cargo, make and the like, oldest first.
@@ -102,6 +104,10 @@ impl Build {
     pub fn end(&self) -> u64 {
         self.events.last().map_or(0, |e| e.time)
     }
+
+    pub fn begin(&self) -> u64 {
+        self.events.iter().map(begin).min().unwrap_or(0)
+    }
 }
 
 /// When it was started.
@@ -114,23 +120,44 @@ pub fn begin(event: &Event) -> u64 {
 struct Open {
     events: Vec<Event>,
     end: u64,
-    /// Where each unit stands in `events`.
-    seen: HashMap<(String, String), usize>,
+    /// Where each unit, and each crate by its source, stands in `events`.
+    units: HashMap<(String, String), usize>,
+    crates: HashMap<(String, String), usize>,
+}
+
+fn of_unit(event: &Event) -> (String, String) {
+    (event.unit.clone(), event.action.clone())
+}
+
+fn of_crate(event: &Event) -> (String, String) {
+    (event.source.clone().unwrap_or_else(|| event.name.clone()), event.action.clone())
 }
 
 impl Open {
     fn add(&mut self, event: Event) {
         if !is_probe(&event) {
-            self.seen.insert((event.unit.clone(), event.action.clone()), self.events.len());
+            self.units.insert(of_unit(&event), self.events.len());
+            self.crates.insert(of_crate(&event), self.events.len());
         }
         self.end = self.end.max(event.time);
         self.events.push(event);
     }
 
-    /// Ends a build in which a unit was found that returns in `next`. What came before that, but after a longer silence,
-    /// belongs to the next one as well.
-    fn split(&mut self, found: usize, next: &Event) -> Open {
-        let (mut at, mut longest) = (self.events.len(), SILENCE_MS.max(begin(next).saturating_sub(self.end)));
+    /// Where the next build begins in this one, when `next` belongs to it.
+    fn end_before(&self, next: &Event) -> Option<usize> {
+        let silence = begin(next).saturating_sub(self.end);
+        if !self.events.is_empty() && silence > BUILD_GAP_MS {
+            return Some(self.events.len());
+        }
+        if is_probe(next) || next.build_dir.is_none() {
+            return None;
+        }
+        let returned = self.units.get(&of_unit(next));
+        // A crate may be compiled in several ways by one run, but not after a silence.
+        let similar = self.crates.get(&of_crate(next)).filter(|_| next.action != "cc");
+        let found = *returned.or(similar)?;
+        // What came before that, but after a longer silence, belongs to the next build as well.
+        let (mut at, mut longest) = (self.events.len(), SILENCE_MS.max(silence));
         let mut end = self.events[..=found].iter().map(|e| e.time).max().unwrap_or(0);
         for (n, event) in self.events.iter().enumerate().skip(found + 1) {
             let silence = begin(event).saturating_sub(end);
@@ -139,9 +166,7 @@ impl Open {
             }
             end = end.max(event.time);
         }
-        let mut rest = Open::default();
-        self.events.drain(at..).for_each(|event| rest.add(event));
-        rest
+        Some(at).filter(|_| returned.is_some() || longest > SILENCE_MS)
     }
 }
 
@@ -157,16 +182,10 @@ pub fn builds(events: impl IntoIterator<Item = Event>) -> Vec<Build> {
         // What was passed through before its build directory was known belongs to what was built just before.
         let Some(dir) = event.build_dir.clone().or_else(|| newest.clone()) else { continue };
         let now = open.entry(dir.clone()).or_default();
-        let pause = !now.events.is_empty() && begin(&event) > now.end + BUILD_GAP_MS;
-        let unit = (event.unit.clone(), event.action.clone());
-        let found = now.seen.get(&unit).copied().filter(|_| event.build_dir.is_some());
-        let rest = match (pause, found) {
-            (true, _) => Some(Open::default()),
-            (false, Some(found)) => Some(now.split(found, &event)),
-            (false, None) => None,
-        };
-        if let Some(rest) = rest {
-            builds.push(Build { dir: dir.clone(), events: std::mem::replace(now, rest).events });
+        if let Some(at) = now.end_before(&event) {
+            let mut next = Open::default();
+            now.events.drain(at..).for_each(|event| next.add(event));
+            builds.push(Build { dir: dir.clone(), events: std::mem::replace(now, next).events });
         }
         now.add(event);
         newest = Some(dir);
@@ -241,6 +260,19 @@ mod tests {
         let names = |b: &Build| b.events.iter().map(|e| e.name.as_str()).collect::<String>();
         assert_eq!(builds(events).iter().map(names).collect::<Vec<_>>(), ["ab", "cdg", "efpp", "ecd"]);
         assert!(builds([]).is_empty());
+        // Other flags give all units other names; one run may compile a crate twice, but not after a silence.
+        let named = |e: Event, unit: &str| Event { unit: unit.into(), ..e };
+        let events = |pause: u64| {
+            let first = [
+                event("a", Outcome::Miss, 10),
+                named(event("a", Outcome::Miss, 11), "a-02"),
+                event("b", Outcome::Miss, 12),
+            ];
+            let second = ["c", "b"].map(|n| named(event(n, Outcome::Miss, 12 + pause), &format!("{n}-02")));
+            first.into_iter().chain(second)
+        };
+        assert_eq!(builds(events(0)).iter().map(names).collect::<Vec<_>>(), ["aabcb"]);
+        assert_eq!(builds(events(5)).iter().map(names).collect::<Vec<_>>(), ["aab", "cb"]);
     }
 
     #[test]

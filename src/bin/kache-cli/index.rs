@@ -541,10 +541,10 @@ impl<'s> Index<'s> {
         Ok(())
     }
 
-    /// The newest events, oldest first, and whether older ones since then were left out.
-    pub fn newest(&self, since: u64, most: usize) -> Result<(Vec<Event>, bool), Trouble> {
-        let mut rows = self.db.prepare("select hour, n from spans where hour >= ? order by hour desc")?;
-        let mut rows = rows.query([number(since / HOUR_MS)])?;
+    /// The newest events of a time, oldest first, and whether older ones of it were left out.
+    pub fn newest(&self, time: Range<u64>, most: usize) -> Result<(Vec<Event>, bool), Trouble> {
+        let mut rows = self.db.prepare("select hour, n from spans where hour between ? and ? order by hour desc")?;
+        let mut rows = rows.query([number(time.start / HOUR_MS), number(time.end / HOUR_MS)])?;
         let (mut hours, mut count) = (Vec::new(), 0);
         while let Some(r) = rows.next()?.filter(|_| count <= most) {
             hours.push(r.get::<_, i64>(0)? as u64);
@@ -553,7 +553,7 @@ impl<'s> Index<'s> {
         let mut events = std::collections::VecDeque::new();
         let mut cut = false;
         for hour in hours.into_iter().rev() {
-            for event in self.span(hour)?.into_iter().filter(|e| e.time >= since) {
+            for event in self.span(hour)?.into_iter().filter(|e| time.contains(&e.time)) {
                 events.push_back(event);
                 if events.len() > most {
                     events.pop_front();
@@ -833,7 +833,7 @@ mod tests {
         let count = || {
             let mut index = Index::open(&store, &mut view().0).unwrap_or_else(|_| panic!("index"));
             let sums = index.ask(&mut view().0, |i| i.sums(0)).unwrap_or_else(|_| panic!("sums"));
-            let newest = index.ask(&mut view().0, |i| i.newest(0, 100)).unwrap_or_else(|_| panic!("newest"));
+            let newest = index.ask(&mut view().0, |i| i.newest(0..u64::MAX, 100)).unwrap_or_else(|_| panic!("newest"));
             assert_eq!(sums.values().map(|s| s.n).sum::<u64>(), newest.0.len() as u64);
             newest.0.len()
         };

@@ -160,7 +160,7 @@ impl Report {
             slowest_misses: index.slowest(since, args.top.into())?.into_iter().map(slow).collect(),
             step_hours,
             course,
-            last_build: builds(index.newest(since, LAST_BUILD)?.0).pop().map(Build::of),
+            last_build: builds(index.newest(since..u64::MAX, LAST_BUILD)?.0).pop().map(Build::of),
         })
     }
 
@@ -243,7 +243,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     let mut index = Index::open(&context.store, view)?;
     let mut page: Vec<u8> = Vec::new();
     if args.format == Format::Perfetto {
-        let (events, cut) = index.ask(view, |index| index.newest(args.since.start(now), TRACED))?;
+        let (events, cut) = index.ask(view, |index| index.newest(args.since.start(now)..u64::MAX, TRACED))?;
         if cut {
             writeln!(
                 view.err,

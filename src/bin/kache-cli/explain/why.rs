@@ -129,25 +129,35 @@ struct Differences {
     inputs: Vec<Change>,
     /// Inputs that only one of them looked at: mostly a consequence of the others.
     one_sided: Vec<Change>,
+    /// Cargo calls it otherwise, which follows from something else; mostly from one of the above.
+    renamed: Option<Change>,
 }
 
 impl Differences {
     fn between(before: &Inputs, now: &Inputs) -> Differences {
         let states = |inputs: &Inputs| -> BTreeMap<String, String> {
-            inputs.inputs.iter().map(|(what, state)| (what.clone(), state.describe())).collect()
+            inputs.inputs.iter().map(|(what, state)| (tidy(what), state.describe())).collect()
         };
         let (was, is) = (states(before), states(now));
         let mut found = Differences { fields: field_changes(&before.fields, &now.fields), ..Differences::default() };
-        for (what, _) in &now.inputs {
-            let change = |before: Option<&String>| Change::new(what, before.cloned(), Some(is[what].clone()));
+        for (what, state) in &is {
+            let change = |before: Option<&String>| Change::new(what, before.cloned(), Some(state.clone()));
             match was.get(what) {
-                Some(old) if *old == is[what] => {}
+                Some(old) if old == state => {}
                 Some(old) => found.inputs.push(change(Some(old))),
                 None => found.one_sided.push(change(None)),
             }
         }
-        for (what, _) in before.inputs.iter().filter(|(what, _)| !is.contains_key(what)) {
-            found.one_sided.push(Change::new(what, Some(was[what].clone()), None));
+        for (what, state) in was.iter().filter(|(what, _)| !is.contains_key(*what)) {
+            found.one_sided.push(Change::new(what, Some(state.clone()), None));
+        }
+        let names_unit = |c: &Change| {
+            let value = c.now.as_ref().or(c.before.as_ref());
+            value.is_some_and(|v| [" metadata=", " extra-filename=", "--out-dir "].iter().any(|name| v.contains(name)))
+        };
+        if found.fields.iter().any(names_unit) {
+            found.fields.retain(|c| !names_unit(c));
+            found.renamed = Some(Change::new("the name that cargo gives it", None, None));
         }
         // The source is an input as well, with its name.
         if !found.inputs.is_empty() {
@@ -157,12 +167,21 @@ impl Differences {
     }
 
     fn all(&self) -> impl Iterator<Item = &Change> {
-        self.fields.iter().chain(&self.inputs).chain(&self.one_sided)
+        self.fields.iter().chain(&self.inputs).chain(&self.one_sided).chain(&self.renamed)
     }
 }
 
-/// All key fields that differ. What names a unit (cargo's `metadata` and `extra-filename`) follows from the rest, and
-/// comes last.
+/// `file <workspace>/src/../x.h` is `file <workspace>/x.h`, however the compiler came to it.
+fn tidy(what: &str) -> String {
+    match what.split_once(" <") {
+        Some((kind, path)) if path.contains("/../") => {
+            format!("{kind} {}", kache_os::lexical(Path::new(&format!("<{path}"))).display())
+        }
+        _ => what.to_string(),
+    }
+}
+
+/// All key fields that differ.
 fn field_changes(before: &Description, now: &Description) -> Vec<Change> {
     let (before, now) = (&before.0, &now.0);
     let only_in = |some: &[(String, String)], others: &[(String, String)]| -> Vec<(String, String)> {
@@ -171,8 +190,11 @@ fn field_changes(before: &Description, now: &Description) -> Vec<Change> {
     let mut gone = only_in(before, now);
     let mut changes = Vec::new();
     for (tag, value) in only_in(now, before) {
-        // `-C opt-level=1` became `-C opt-level=2`; other arguments come and go.
-        let flag = |v: &str| v.split_once('=').map_or_else(|| v.to_string(), |(flag, _)| flag.to_string());
+        // `-C opt-level=1` became `-C opt-level=2`, and `-O1` became `-O2`; other arguments come and go.
+        let flag = |v: &str| match v {
+            v if v.starts_with("-O") => "-O".to_string(),
+            v => v.split_once('=').map_or(v, |(flag, _)| flag).to_string(),
+        };
         let same = |(t, v): &(String, String)| *t == tag && (tag != "argument" || flag(v) == flag(&value));
         let old = gone.iter().position(same).map(|at| gone.remove(at).1);
         changes.push(Change::new(&tag, old, Some(value)));
@@ -181,11 +203,6 @@ fn field_changes(before: &Description, now: &Description) -> Vec<Change> {
     if changes.is_empty() && before != now {
         changes.push(Change::new("order of the arguments", None, None));
     }
-    let names_unit = |c: &Change| {
-        let value = c.now.as_ref().or(c.before.as_ref());
-        value.is_some_and(|v| v.contains(" metadata=") || v.contains(" extra-filename="))
-    };
-    changes.sort_by_key(names_unit);
     changes
 }
 
@@ -193,12 +210,13 @@ fn field_changes(before: &Description, now: &Description) -> Vec<Change> {
 pub struct Explainer<'a> {
     index: &'a Index<'a>,
     records: HashMap<String, Option<Inputs>>,
-    past: HashMap<(String, String), Vec<Event>>,
+    /// Of units that are called the same again and again: read once.
+    probes: HashMap<String, Vec<Event>>,
 }
 
 impl<'a> Explainer<'a> {
     pub fn new(index: &'a Index<'a>) -> Explainer<'a> {
-        Explainer { index, records: HashMap::new(), past: HashMap::new() }
+        Explainer { index, records: HashMap::new(), probes: HashMap::new() }
     }
 
     fn record(&mut self, event: &Event) -> Option<Inputs> {
@@ -211,44 +229,53 @@ impl<'a> Explainer<'a> {
     /// action.
     ///
     /// Cargo's names tell units apart wherever they are built. The name of a C object says little: another place counts
-    /// only where source and arguments are the same, and a probe's own name not even in its place.
-    fn earlier(&mut self, event: &Event) -> Result<Vec<Event>, Trouble> {
-        let id = (event.unit.clone(), event.action.clone());
-        if !self.past.contains_key(&id) {
-            let most = if is_probe(event) { PAST_OF_PROBES } else { PAST };
-            let mut past = Vec::new();
-            let alike = |e: &Event| e.action == event.action && e.unit == event.unit;
-            self.index.each_use(Of::Unit(&event.unit), event.time, &mut |e| {
-                past.extend(Some(e).filter(alike));
-                past.len() < most
-            })?;
-            self.past.insert(id.clone(), past);
+    /// only where the source is the same file, or its content and the arguments are; and a probe's name says nothing.
+    fn earlier(&mut self, event: &Event, build_begin: u64) -> Result<Vec<Event>, Trouble> {
+        let alike = |e: &Event| e.action == event.action && e.unit == event.unit;
+        if is_probe(event) && !self.probes.contains_key(&event.unit) {
+            let all = self.newest(Of::Unit(&event.unit), u64::MAX, PAST_OF_PROBES, &alike)?;
+            self.probes.insert(event.unit.clone(), all);
         }
-        let mut past: Vec<Event> = self.past[&id].iter().filter(|e| e.time < event.time).cloned().collect();
+        let mut past = match self.probes.get(&event.unit) {
+            Some(probes) => probes.iter().filter(|e| e.time < event.time).cloned().collect(),
+            None => self.newest(Of::Unit(&event.unit), event.time, PAST, &alike)?,
+        };
         let same_weak = |e: &Event| e.weak.is_some() && e.weak == event.weak;
         let same_place = |e: &Event| e.build_dir == event.build_dir;
-        if event.action == "cc" {
-            past.retain(|e| same_weak(e) || same_place(e) && !is_probe(event));
+        let of_c = event.action == "cc";
+        if of_c {
+            let same_source = |e: &Event| e.source.is_some() && e.source == event.source;
+            past.retain(|e| same_weak(e) || !is_probe(event) && (same_place(e) || same_source(e)));
         }
         past.sort_by_key(|e| (!same_place(e), !same_weak(e)));
-        if past.is_empty() && !is_probe(event) {
-            let same_source = |e: &Event| event.action != "cc" || e.source.is_some() && e.source == event.source;
-            let alike = |e: &Event| e.action == event.action && e.name == event.name && same_source(e);
-            self.index.each_use(Of::Word(&event.name), event.time, &mut |e| {
-                past.extend(Some(e).filter(alike));
-                past.len() < PAST
-            })?;
+        if past.is_empty() && !of_c {
+            // One build may compile a crate in several ways, which are not each other's past.
+            let before = |e: &Event| e.time < build_begin || e.build_dir != event.build_dir;
+            let package = event.source.as_deref().map(package);
+            let same_package = |e: &Event| e.source.as_deref().map(self::package) == package;
+            let alike = |e: &Event| e.action == event.action && e.name == event.name && before(e) && same_package(e);
+            past = self.newest(Of::Word(&event.name), event.time, PAST, &alike)?;
         }
         Ok(past)
     }
 
-    pub fn why(&mut self, event: &Event) -> Result<Why, Trouble> {
-        self.why_within(event, &mut Vec::new())
+    fn newest(&self, of: Of, before: u64, most: usize, alike: &dyn Fn(&Event) -> bool) -> Result<Vec<Event>, Trouble> {
+        let mut found = Vec::new();
+        self.index.each_use(of, before, &mut |e| {
+            found.extend(Some(e).filter(alike));
+            found.len() < most
+        })?;
+        Ok(found)
     }
 
-    fn why_within(&mut self, event: &Event, seen: &mut Vec<String>) -> Result<Why, Trouble> {
+    /// `build_begin`: when the build began that it belongs to.
+    pub fn why(&mut self, event: &Event, build_begin: u64) -> Result<Why, Trouble> {
+        self.why_within(event, build_begin, &mut Vec::new())
+    }
+
+    fn why_within(&mut self, event: &Event, build_begin: u64, seen: &mut Vec<String>) -> Result<Why, Trouble> {
         seen.push(event.unit.clone());
-        let (cause, because_of) = self.cause(event, seen)?;
+        let (cause, because_of) = self.cause(event, build_begin, seen)?;
         Ok(Why {
             unit: unit_name(event).to_string(),
             action: event.action.clone(),
@@ -264,11 +291,16 @@ impl<'a> Explainer<'a> {
         })
     }
 
-    fn cause(&mut self, event: &Event, seen: &mut Vec<String>) -> Result<(Cause, Option<Box<Why>>), Trouble> {
+    fn cause(
+        &mut self,
+        event: &Event,
+        build_begin: u64,
+        seen: &mut Vec<String>,
+    ) -> Result<(Cause, Option<Box<Why>>), Trouble> {
         if !matches!(event.outcome, Outcome::Miss | Outcome::Hit | Outcome::Dup) {
             return Ok((Cause::Declined, None));
         }
-        let past = self.earlier(event)?;
+        let past = self.earlier(event, build_begin)?;
         if past.is_empty() {
             return Ok((Cause::First, None));
         }
@@ -318,7 +350,7 @@ impl<'a> Explainer<'a> {
             compared_dir: older.build_dir.clone().filter(|_| older.build_dir != event.build_dir),
             compared_time: older.time,
         };
-        let because_of = writer.map(|e| self.why_within(&e, seen)).transpose()?;
+        let because_of = writer.map(|e| self.why_within(&e, build_begin, seen)).transpose()?;
         Ok((cause, because_of.map(Box::new)))
     }
 
@@ -366,6 +398,17 @@ impl<'a> Explainer<'a> {
         }
         Ok(None)
     }
+}
+
+/// The end of a source's path, by which packages are told apart wherever they lie and whatever their version:
+/// `libc-0.2.186/build.rs` and `libc-0.2.187/build.rs`.
+fn package(source: &str) -> Vec<&str> {
+    let versioned = |end: &str| end.starts_with(|c: char| c.is_ascii_digit()) && end.contains('.');
+    let name = |part| match str::rsplit_once(part, '-') {
+        Some((name, end)) if versioned(end) => name,
+        _ => part,
+    };
+    source.rsplit('/').take(3).map(name).collect()
 }
 
 /// The path that a text names, from the build directory or the project's top, and whether it is cargo's way to say so.
@@ -416,9 +459,6 @@ pub mod tests {
         assert_eq!(of(&[a, b], &[a, c, b]), [change("argument", None, Some("-g"))]);
         assert_eq!(of(&[a, c, b], &[a, b]), [change("argument", Some("-g"), None)]);
         assert_eq!(of(&[b, c], &[c, b]), [change("order of the arguments", None, None)]);
-        let old = [("argument", "-C metadata=1"), ("argument", "-C opt-level=1")];
-        let new = [("argument", "-C metadata=2"), ("argument", "-C opt-level=2")];
-        assert_eq!(of(&old, &new)[0], change("argument", Some("-C opt-level=1"), Some("-C opt-level=2")));
     }
 
     /// Guards: fields come before inputs, changed inputs before those that only one key has.
@@ -429,6 +469,15 @@ pub mod tests {
         let of = |a, b| Differences::between(a, b).all().map(|c| c.what.clone()).collect::<Vec<_>>();
         assert_eq!(of(&before, &now), ["arg", "file z", "file new", "file gone"]);
         assert!(of(&before, &before).is_empty());
+        let named = |n: &str, level: &str| {
+            let names =
+                [format!("-C metadata={n}"), format!("--out-dir <build>/x-{n}"), format!("-C opt-level={level}")];
+            inputs(&names.each_ref().map(|text| ("argument", text.as_str())), &[("file <workspace>/a/../b", n)])
+        };
+        let all = ["argument", "file <workspace>/b", "the name that cargo gives it"];
+        let (one, two, three) = (named("1", "1"), named("2", "2"), named("2", "1"));
+        assert_eq!(of(&one, &two), all);
+        assert_eq!(of(&one, &three), all[1..]);
     }
 
     /// A store in which `base` changed, `middle` read its output, and `top` that one's.
@@ -463,7 +512,7 @@ pub mod tests {
     fn chains_are_followed() {
         let (_dir, store, events) = story();
         let index = index(&store, &events);
-        let why = fine(Explainer::new(&index).why(&events[5]));
+        let why = fine(Explainer::new(&index).why(&events[5], 0));
         assert_eq!(why.unit, "top-01");
         assert_eq!(why.because_of.as_ref().unwrap().unit, "middle-01");
         assert_eq!(why.root().unit, "base-01");
@@ -478,7 +527,7 @@ pub mod tests {
         events.push(Event { key: events[0].key.clone(), ..event("base", Outcome::Miss, 1004) });
         events.push(event("base", Outcome::Miss, 1005));
         let index = index(&store, &events);
-        let cause = |at: usize| fine(Explainer::new(&index).why(&events[at])).cause;
+        let cause = |at: usize| fine(Explainer::new(&index).why(&events[at], 0)).cause;
         assert_eq!(cause(0), Cause::First);
         assert_eq!(cause(6), Cause::First);
         assert_eq!(cause(7), Cause::Gone { compared_time: 10_000, was_stored: true });
@@ -526,7 +575,7 @@ pub mod tests {
         let member = format!("!<arch>\n{:<48}{:<10}`\nobj\n", "a.o/", 3);
         std::fs::write(dir.path().join("liball.a"), member).unwrap();
         let index = index(&store, &events);
-        let why = |at: usize| fine(Explainer::new(&index).why(&events[at]));
+        let why = |at: usize| fine(Explainer::new(&index).why(&events[at], 0));
         let changed = |at: usize| match why(at).cause {
             Cause::Changed { change, others, compared_time, .. } => (change.what, others, compared_time / 1000),
             other => panic!("{other:?}"),

@@ -128,7 +128,8 @@ fn not_cached(run: &Run, explainer: &mut Explainer, trees: &[PathBuf]) -> Result
             if expected {
                 continue;
             }
-            let (kind, why) = why_not(event, run, explainer)?;
+            let begin = measured.events.iter().map(history::begin).min().unwrap_or(0);
+            let (kind, why) = why_not(event, begin, run, explainer)?;
             let unit = unit_name(event).to_string();
             let same = found.iter_mut().find(|(k, n)| *k == kind && n.unit == unit && n.action == event.action);
             match same {
@@ -146,7 +147,7 @@ fn not_cached(run: &Run, explainer: &mut Explainer, trees: &[PathBuf]) -> Result
 }
 
 /// The reason, by which equal ones are told together, and all that is known of it.
-fn why_not(event: &Event, run: &Run, explainer: &mut Explainer) -> Result<(String, String), Trouble> {
+fn why_not(event: &Event, begin: u64, run: &Run, explainer: &mut Explainer) -> Result<(String, String), Trouble> {
     if let Some(text) = told(event) {
         return Ok((event.reason.clone().unwrap_or_default(), text));
     }
@@ -155,7 +156,7 @@ fn why_not(event: &Event, run: &Run, explainer: &mut Explainer) -> Result<(Strin
     let unstored = earlier.rfind(|e| !e.stored && e.outcome == Outcome::Miss);
     Ok(match unstored.and_then(|e| Some((e.reason.clone()?, told(e)?))) {
         Some((kind, text)) => (kind, format!("an earlier result was not stored: {text}")),
-        None => (String::new(), explainer.why(event)?.line()),
+        None => (String::new(), explainer.why(event, begin)?.line()),
     })
 }
 
