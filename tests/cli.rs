@@ -166,6 +166,21 @@ fn the_change_behind_a_miss_is_named() {
     drop(space.cli("purge -y").run());
 }
 
+/// Guards: build scripts, which all have one name, are compared with those of their own package; digests are readable.
+#[test]
+fn build_scripts_are_compared_with_their_own() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    tree.write("build.rs", "fn main() { println!(\"cargo:rerun-if-changed=build.rs\"); }\n");
+    tree.write("part/build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n");
+    drop(built(&tree));
+    tree.cargo("build --release").run().ok();
+    let out = space.cli("explain").run();
+    says(out.ok(), &["build_script_build", "-C debug-assertions", "(build-script)", "program"]);
+    out.check(!out.stdout.contains("  directory\n"), "no script is compared with another package's");
+    out.check(!out.stdout.contains('\u{fffd}'), "what is no text is told as digits");
+}
+
 /// Guards: lost and mangled files are survived by every command, found by `doctor --verify`, and
 /// gone after `--repair`.
 #[test]

@@ -82,7 +82,7 @@ pub fn action(
     machine_roots(&mut roots, invocation, settings);
 
     let mut fields =
-        vec![("program", digest.as_bytes().to_vec()), ("directory", roots.encode_path(bytes(&invocation.cwd)))];
+        vec![("program", digest.hex().into_bytes()), ("directory", roots.encode_path(bytes(&invocation.cwd)))];
     for arg in args.iter().skip(2) {
         fields.push(("argument", roots.encode(bytes(arg), Form::Plain)));
     }
