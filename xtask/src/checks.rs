@@ -32,6 +32,8 @@ pub fn ci() -> Done {
     } else {
         eprintln!("skipped: cargo deny: cargo-deny is not installed");
     }
+    packages();
+    crate::quickstart::run()?;
     test(&[])
 }
 

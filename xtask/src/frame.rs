@@ -42,36 +42,42 @@ pub fn run(args: &[String]) -> Done {
         return Err(HELP.into());
     }
     let socket = std::env::temp_dir().join(format!("kache-frame-{}", std::process::id()));
-    let screen = capture(&socket, (width, height), value("--keys"), value("--until"), command);
-    let _ = Command::new("tmux").arg("-S").arg(&socket).arg("kill-server").output();
+    let until = |screen: &str| value("--until").is_none_or(|text| screen.contains(text));
+    let screen = screen(&socket, (width, height), value("--keys"), PATIENCE, &until, command);
     std::fs::write(file, svg(&screen?, columns, rows)).map_err(|e| about(file, e))
 }
 
-fn capture(
+/// What a command shows when it has shown what was waited for, with its colours.
+pub fn screen(
     socket: &Path,
     (width, height): (&str, &str),
     keys: Option<&String>,
-    until: Option<&String>,
+    patience: Duration,
+    until: &dyn Fn(&str) -> bool,
     command: &[String],
 ) -> Done<String> {
     let tmux = |args: &[&str]| output(Command::new("tmux").arg("-u").arg("-S").arg(socket).args(args));
-    let start = ["-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, "--"];
-    tmux(&[&start[..], &command.iter().map(String::as_str).collect::<Vec<_>>()].concat())?;
-    let wait = |text: &str| {
+    let shown = || {
+        let start = ["-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, "--"];
+        tmux(&[&start[..], &command.iter().map(String::as_str).collect::<Vec<_>>()].concat())?;
+        for key in keys.into_iter().flat_map(|keys| keys.split(',')) {
+            tmux(&["send-keys", key])?;
+        }
         let begun = Instant::now();
-        while !tmux(&["capture-pane", "-p"])?.contains(text) {
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("{text:?} did not appear"));
+        loop {
+            let now = tmux(&["capture-pane", "-p"])?;
+            if until(&now) {
+                return tmux(&["capture-pane", "-p", "-e"]);
+            }
+            if begun.elapsed() > patience {
+                return Err(format!("what was waited for did not appear; the screen is\n{now}"));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     };
-    for key in keys.into_iter().flat_map(|keys| keys.split(',')) {
-        tmux(&["send-keys", key])?;
-    }
-    wait(until.map_or("", String::as_str))?;
-    tmux(&["capture-pane", "-p", "-e"])
+    let screen = shown();
+    let _ = tmux(&["kill-server"]);
+    screen
 }
 
 /// How characters look.

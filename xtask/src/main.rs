@@ -8,6 +8,7 @@ mod checks;
 mod dist;
 mod docs;
 mod frame;
+mod quickstart;
 mod system;
 
 use std::process::ExitCode;
@@ -16,9 +17,10 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [ARGS…]     installs or names missing system packages, builds the workspace, runs all tests (ARGS go to the tests)
-  ci               format, clippy, documentation, dependencies, then `test`
+  ci               format, clippy, documentation, dependencies, quickstart, then `test`
   frame FILE.svg   a picture of what a command shows on a terminal; `cargo xtask frame` tells how
   try [DIR]        what kache would do for a project (default: this one)
+  quickstart       runs the commands of docs/quickstart.md in a new home and compares what they tell; `ci` does too
   bench            kache beside no cache, the floor and installed peers; `cargo xtask bench --help`
   bench hit        CPU time of one hit, and the start-up before a passthrough
   bench edit       the edit loop: plain cargo beside kache
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("frame") => frame::run(rest),
         Some("try") => checks::try_project(rest),
         Some("docs") => docs::run(false),
+        Some("quickstart") => quickstart::run(),
         Some("dist") => dist::run(),
         Some("bench") => bench::run(rest),
         Some("help" | "--help" | "-h") | None => {
