@@ -222,11 +222,6 @@ impl<'s> Index<'s> {
         if !store.root().is_dir() {
             return Index::at(store, None, view).map_err(|e| told(&path, e));
         }
-        let there = std::fs::metadata(&path).is_ok_and(|m| m.len() > 0);
-        let something = store.root().join("events").is_dir() || store.root().join("entries").is_dir();
-        if !there && something {
-            writeln!(view.err, "kache: there is no index yet, or it was removed: building it")?;
-        }
         let why = match Index::at(store, Some(&path), view) {
             Ok(index) => return Ok(index),
             Err(Trouble::Log(e)) => return Err(told(&path, Trouble::Log(e))),
