@@ -254,7 +254,7 @@ fn lane(event: &Value) -> (u64, u64) {
     (event["pid"].as_u64().expect("pid"), event["tid"].as_u64().expect("tid"))
 }
 
-/// Guards: a lost or damaged index is built anew and that is said; the answers are the same, and builds never notice.
+/// Guards: a lost or damaged index is built anew, and damage is said; the answers are the same, and builds never notice.
 #[test]
 fn the_index_is_built_anew() {
     let space = Space::new();
@@ -262,11 +262,11 @@ fn the_index_is_built_anew() {
     let answer = |told: bool| {
         let out = space.cli("report --format json --since all").run();
         let report = valid_report(&out);
-        out.check(out.stderr.contains("index") == told, "a new index is told, and only that");
+        out.check(out.stderr.contains("index") == told, "a damaged index is told, and only that");
         (report["total"].clone(), report["store"]["entries"].clone(), space.cli("list --sort size").run().stdout)
     };
     let lines = |text: &str| text.lines().map(|l| l.split_whitespace().last().map(str::to_owned)).collect::<Vec<_>>();
-    let before = answer(true);
+    let before = answer(false);
     let index = space.cache().join("v1/index.db");
     let whole = fs::read(&index).expect("the index");
     let mut torn = whole.clone();
@@ -279,7 +279,7 @@ fn the_index_is_built_anew() {
         }
         tree.clean();
         tree.cargo("build").run().all_hit();
-        let after = answer(true);
+        let after = answer(damage.is_some_and(|bytes| !bytes.is_empty()));
         assert_eq!((&after.1, lines(&after.2)), (&before.1, lines(&before.2)));
         answer(false);
     }

@@ -310,11 +310,7 @@ impl<'a> Explainer<'a> {
             return Ok((Cause::Gone { compared_time: older.time, was_stored }, None));
         }
         let Some(now) = self.record(event) else { return Ok((Cause::Unknown, None)) };
-        let mut recorded = past.iter().filter(|e| !same_key(e)).filter_map(|e| Some((e, self.record(e)?)));
-        // Of another unit of the name (every package's build script has the same one) the one whose key differs least.
-        let differing = |(_, before): &(_, Inputs)| field_changes(&before.fields, &now.fields).len();
-        let same_unit = past.iter().any(|e| e.unit == event.unit);
-        let recorded = if same_unit { recorded.next() } else { recorded.min_by_key(differing) };
+        let recorded = past.iter().filter(|e| !same_key(e)).find_map(|e| Some((e, self.record(e)?)));
         let Some((older, before)) = recorded else {
             let unrecorded = past.iter().find_map(|e| Some((e.time, told(e)?)));
             let cause = unrecorded.map(|(compared_time, because)| Cause::Unrecorded { compared_time, because });
