@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
+use crate::common::terminal::{Screen, tmux_missing};
 use crate::common::*;
 
 fn listed(space: &Space) -> Value {
@@ -201,4 +202,81 @@ fn help_and_completions() {
         says(space.cli("config").args(verb).arg("--help").run().ok(), &["Examples:\n", verb]);
     }
     says(space.cli("completions zsh").run().ok(), &["cache.max_size", "cc.extra_allowlist_flags"]);
+}
+
+/// Guards: the editor in a real terminal: keys, mouse, search, sizes; what is saved is in the file and nothing else changed;
+/// the terminal is given back.
+#[test]
+fn editor() {
+    if tmux_missing("config::editor") {
+        return;
+    }
+    let space = Space::new();
+    let file = space.path("user.toml");
+    fs::write(&file, MINE).expect("settings");
+    let set = format!("KACHE_CONFIG={} KACHE_LOG=warn", file.display());
+    let screen = Screen::open(&space, &set, "config");
+    screen.shows(&["kache config", "max_size                5GiB", "environment", "Where the cache is.", "q leave"]);
+    // A press on a line chooses it, another one changes it.
+    screen.press(10, 6);
+    screen.shows(&["Run every tool directly.", "disabled                false"]);
+    screen.press(10, 6);
+    screen.shows(&["* disabled                true", "1 change not saved"]);
+    screen.keys(&["Up", "Enter", "x"]);
+    screen.shows(&["5GiBx▏", "must be a size such as 20GiB"]);
+    screen.keys(&["C-u", "7", "G", "i", "B", "Enter"]);
+    screen.shows(&["* max_size                7GiB", "2 changes not saved"]);
+    screen.keys(&["/", "l", "e", "v", "e", "l", "Enter", "u"]);
+    screen.shows(&["* level", "KACHE_LOG is set in the environment, and stronger"]);
+    screen.tmux(&["resize-window", "-x", "40", "-y", "10"]);
+    screen.until("a narrow frame", |text| !text.contains("given by") && text.contains("* level"));
+    screen.tmux(&["resize-window", "-x", "110", "-y", "30"]);
+    screen.keys(&["Escape"]);
+    screen.shows(&["given by", "observe", "3 changes not saved"]);
+    assert_eq!(fs::read_to_string(&file).expect("settings"), MINE, "nothing is written before someone says so");
+    screen.keys(&["q"]);
+    screen.shows(&["Save 3 changes?"]);
+    screen.keys(&["Escape"]);
+    screen.shows(&["? help"]);
+    // Someone else's change in between stays.
+    let meanwhile = MINE.replace("# small disk", "# large disk");
+    fs::write(&file, &meanwhile).expect("settings");
+    screen.keys(&["s"]);
+    screen.shows(&["3 changes saved"]);
+    let saved = meanwhile.replace("5GiB", "7GiB").replace("[cache]\n", "[cache]\ndisabled = true\n");
+    let saved = saved.replace("level = \"info\" # for now\n", "");
+    assert_eq!(fs::read_to_string(&file).expect("settings"), saved);
+    // What can't be written is said, and the editor stays.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).expect("mode");
+    screen.keys(&["Home", "Down", "Down", "Space", "s"]);
+    screen.shows(&["max_size                7GiB", "read-only", "1 change not saved"]);
+    screen.keys(&["q", "n"]);
+    screen.shows(&["before", "left with 0", "line by line"]);
+    assert_eq!(fs::read_to_string(&file).expect("settings"), saved);
+}
+
+/// Guards: no colours where none are wanted; a signal gives the terminal back and saves nothing; a file that can't be read is
+/// no empty one.
+#[test]
+fn editor_without_colours_and_signals() {
+    if tmux_missing("config::editor_without_colours_and_signals") {
+        return;
+    }
+    let space = Space::new();
+    let file = space.path("user.toml");
+    let set = format!("KACHE_CONFIG={} NO_COLOR=1", file.display());
+    let screen = Screen::open(&space, &set, "config");
+    screen.keys(&["Down", "Down", "Space"]);
+    screen.shows(&["* disabled                true"]);
+    let cells = screen.tmux(&["capture-pane", "-p", "-e"]);
+    let colours = ["[38;", "[31", "[32", "[33", "[34", "[35", "[36"];
+    assert!(!colours.iter().any(|c| cells.contains(c)), "{cells:?}");
+    let pid = fs::read_to_string(space.path("pid")).expect("the editor's process");
+    space.command("kill", &space.path("")).arg(pid.trim()).run().ok();
+    screen.shows(&["before", "left with 0", "line by line"]);
+    assert_eq!(fs::read_to_string(&file).expect("settings"), "");
+    drop(screen);
+    fs::write(&file, "[cache\n").expect("settings");
+    let screen = Screen::open(&space, &set, "config");
+    screen.shows(&["error:", "user.toml", "line 1", "Correct the file by hand", "left with 1", "line by line"]);
 }

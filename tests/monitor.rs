@@ -1,81 +1,12 @@
-//! `kache monitor` in a real terminal: tmux is the terminal, the keyboard and the mouse. What frames look like is tested
+//! `kache monitor` in a real terminal. What frames look like is tested
 //! beside the drawing; here it is that they come, that keys arrive, and that the terminal is given back.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::common::terminal::{Screen, tmux_missing};
 use crate::common::*;
-
-/// A terminal with one window, and a shell in it that runs a command and then says how the terminal was left.
-struct Screen<'s> {
-    space: &'s Space,
-    socket: PathBuf,
-}
-
-impl<'s> Screen<'s> {
-    fn open(space: &'s Space, set: &str) -> Screen<'s> {
-        let screen = Screen { space, socket: space.path("tmux") };
-        let (cli, cache) = (kache_cli().display(), space.cache());
-        // The monitor's own shell tells its process: the signal is for it alone.
-        let script = format!(
-            "echo before; sh -c 'echo $$ > {pid}; exec env KACHE_CACHE_DIR={cache} {set} {cli} monitor'; \
-             echo left with $?; stty -a | grep -qw -e -icanon || echo line by line; exec cat",
-            pid = space.path("pid").display(),
-            cache = cache.display(),
-        );
-        screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "30", &script]);
-        screen
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let run = self.space.command("tmux", &self.space.path("")).arg("-u").arg("-S").arg(&self.socket);
-        let out = args.iter().fold(run, |run, arg| run.arg(arg)).run();
-        out.ok();
-        out.stdout
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    fn text(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    /// Waits until the screen is as described. How long that takes is no part of any test.
-    #[track_caller]
-    fn until(&self, what: &str, shown: impl Fn(&str) -> bool) -> String {
-        let start = Instant::now();
-        loop {
-            let text = self.text();
-            if shown(&text) {
-                return text;
-            }
-            assert!(start.elapsed() < Duration::from_secs(60), "the screen must show {what}, but is\n{text}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    #[track_caller]
-    fn shows(&self, words: &[&str]) {
-        self.until(&format!("{words:?}"), |text| words.iter().all(|word| text.contains(word)));
-    }
-}
-
-impl Drop for Screen<'_> {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
-    }
-}
-
-fn tmux_missing(test: &str) -> bool {
-    let missing = !on_path("tmux");
-    if missing {
-        skip(test, "tmux is missing, so there is no terminal to try the monitor in");
-    }
-    missing
-}
 
 /// Guards: a build is seen while it runs and when it ended, hits count, and every tab, key and press arrives.
 #[test]
@@ -94,7 +25,7 @@ fn watches_builds() {
              std::thread::sleep(std::time::Duration::from_millis(5)) }} }}"
         ),
     );
-    let screen = Screen::open(&space, "");
+    let screen = Screen::open(&space, "", "monitor");
     screen.shows(&["1 Build", "Nothing was built through kache yet"]);
     let raw = space.path("raw");
     screen.tmux(&["pipe-pane", &format!("cat > {}", raw.display())]);
@@ -129,9 +60,8 @@ fn watches_builds() {
     screen.until("only part", |text| text.contains("hit          part ") && !text.contains("hit          app "));
     screen.keys(&["Escape"]);
     screen.shows(&["hit          app "]);
-    // A press on the fourth tab, as a terminal reports it.
-    let press: Vec<String> = b"\x1b[<0;34;1M".iter().map(|b| format!("{b:x}")).collect();
-    screen.keys(&[&["-H"], &press.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    // A press on the fourth tab.
+    screen.press(34, 1);
     screen.shows(&["No remote is configured."]);
     // No frame may begin with an empty screen: that is what flickers.
     let raw = fs::read(&raw).expect("what was written to the terminal");
@@ -156,7 +86,7 @@ fn no_color_and_signals() {
         let tree = space.tree("one");
         app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
         tree.cargo("build").run().ok();
-        let screen = Screen::open(&space, set);
+        let screen = Screen::open(&space, set, "monitor");
         screen.shows(&["miss         app "]);
         let cells = screen.tmux(&["capture-pane", "-p", "-e"]);
         // `39` is the terminal's own.
@@ -175,7 +105,7 @@ fn hangs_up() {
         return;
     }
     let space = Space::new();
-    let screen = Screen::open(&space, "");
+    let screen = Screen::open(&space, "", "monitor");
     screen.shows(&["Nothing was built through kache yet"]);
     let pid = fs::read_to_string(space.path("pid")).expect("the monitor's process");
     let process = PathBuf::from("/proc").join(pid.trim());

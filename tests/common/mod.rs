@@ -7,6 +7,8 @@
 //!
 //! It knows nothing about how kache works: only the command line, the environment and the event log.
 
+pub mod terminal;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;

@@ -563,7 +563,8 @@ pub fn project_file(cwd: &Path) -> Option<PathBuf> {
     cwd.ancestors().map(|d| d.join(PROJECT_FILE)).find(|p| p.is_file())
 }
 
-fn text_of(value: &toml::Value) -> Result<String, String> {
+/// A file's value in the form of a variable's.
+pub fn text_of(value: &toml::Value) -> Result<String, String> {
     match value {
         toml::Value::String(s) => Ok(s.clone()),
         toml::Value::Integer(i) => Ok(i.to_string()),

@@ -1,11 +1,17 @@
 //! `kache config`: the settings as they are resolved here and the files that hold them, from the one table of settings. A
 //! terminal gets an editor; scripts get the subcommands.
 
+mod draw;
+mod edit;
 mod file;
+mod model;
+#[cfg(test)]
+mod tests;
 
 use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{Table, printable};
+use crate::screen;
 use crate::view::{FAINT, PLAIN, View, WARN};
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{Error, ErrorKind};
@@ -22,6 +28,8 @@ use std::io::Write;
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
+  kache config                               an editor, on a terminal; else as list
+  kache config --project                     the same, of the project's .kache.toml
   kache config list                          all settings, their values here and who gave them
   kache config set cache.max_size 20GiB      for you, everywhere
   kache config set --project cache.exclude bindings 'test-*'
@@ -33,6 +41,9 @@ A variable is stronger than the project's .kache.toml, that is stronger than you
 Exit codes: 0 fine, 1 a file can't be read or written, 2 no such setting, or not a value of it."
 )]
 pub struct Args {
+    /// Edit the project's .kache.toml: the nearest, or a new one at the top of the repository
+    #[arg(long)]
+    project: bool,
     #[command(subcommand)]
     command: Option<Verb>,
 }
@@ -121,6 +132,7 @@ fn nearest(name: &str) -> String {
 
 pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail> {
     match args.command {
+        None if screen::is_there(context) => edit::run(&SettingsFile::of(context, args.project)?, context),
         None => list(false, context, view),
         Some(Verb::List { json }) => list(json, context, view),
         Some(Verb::Get { name }) => {

@@ -51,16 +51,26 @@ impl From<serde_json::Error> for Fail {
     }
 }
 
+impl std::fmt::Display for Fail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Fail::Usage(text) | Fail::Failed(text) => text,
+            Fail::Unheard => "nobody listens",
+            Fail::Interrupted => "interrupted",
+        })
+    }
+}
+
 impl Fail {
     /// Says what happened on standard error and gives the exit code.
     pub fn tell(self, view: &mut View) -> u8 {
-        let (text, code) = match self {
-            Fail::Usage(text) => (text, 2),
-            Fail::Failed(text) => (text, 1),
+        let code = match self {
+            Fail::Usage(_) => 2,
+            Fail::Failed(_) => 1,
             Fail::Unheard => return 0,
-            Fail::Interrupted => ("interrupted".to_string(), 130),
+            Fail::Interrupted => 130,
         };
-        let _ = writeln!(view.err, "{BAD}error:{BAD:#} {text}");
+        let _ = writeln!(view.err, "{BAD}error:{BAD:#} {self}");
         code
     }
 }

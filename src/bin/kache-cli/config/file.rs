@@ -4,8 +4,8 @@
 use crate::Context;
 use crate::fail::Fail;
 use crate::file::{read, write_whole};
-use crate::toml_text::{Place, with_value};
-use kache_config::{Kind, PROJECT_FILE, Setting, Settings, Source};
+use crate::toml_text::{Place, value_in, with_value};
+use kache_config::{Kind, PROJECT_FILE, SETTINGS, Setting, Settings, Source, text_of};
 use std::path::PathBuf;
 use toml::Value;
 
@@ -62,7 +62,19 @@ impl SettingsFile {
         Ok(SettingsFile { path: file.ok_or_else(nowhere)?, source: Source::User })
     }
 
-    pub fn text(&self) -> Result<String, Fail> {
+    /// What the file says of each setting of the table, values or not.
+    pub fn values(&self) -> Result<Vec<Option<String>>, Fail> {
+        let text = self.text()?;
+        let of = |setting: &Setting| {
+            let (table, key) = setting.section_and_key();
+            let value = value_in(&text, Place { table, key })?;
+            Ok(value.map(|v| text_of(&v).unwrap_or_else(|_| v.to_string())))
+        };
+        let by_hand = |why: String| self.failed(&format!("{why}\nCorrect the file by hand"));
+        SETTINGS.iter().map(of).collect::<Result<_, String>>().map_err(by_hand)
+    }
+
+    fn text(&self) -> Result<String, Fail> {
         let bytes = read(&self.path)?.unwrap_or_default();
         String::from_utf8(bytes).map_err(|_| self.failed("is not UTF-8: correct it by hand"))
     }
