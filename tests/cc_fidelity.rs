@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use crate::common::*;
@@ -518,6 +519,32 @@ fn own_path_taken_apart() {
                 as_plain(&tree, compilers, &format!("$CC {flags} -c $PWD/x.c -o out/x.o"));
             }
         }
+    }
+}
+
+/// Guards: where a result goes is nothing its source can ask for, so an absolute `-o` (the `cc` crate's) binds nothing.
+#[test]
+fn own_path_and_an_absolute_output() {
+    let space = Space::new();
+    let source = "unsigned long f(void) { return sizeof(__FILE__); }\n";
+    let line = "$CC -MD -MF $PWD/out/x.d -MT $PWD/out/x.o -c x.c -o $PWD/out/x.o; $CC -o$PWD/out/y.o -c x.c";
+    for compilers in compilers("own_path_and_an_absolute_output") {
+        let made = ["one", "a/longer/two"].map(|at| {
+            let tree = space.tree(at);
+            tree.files(&[(".git/HEAD", ""), ("x.c", source)]);
+            let build = |mode: Mode| {
+                remove(&tree.path.join("out"));
+                fs::create_dir(tree.path.join("out")).unwrap();
+                let out = tree.shell(compilers, line).mode(mode).run();
+                (out, Snapshot::of(&tree.path.join("out")))
+            };
+            let ((_, plain), (ours, files)) = (build(Mode::Plain), build(Mode::Observed));
+            let object = |p: &Path| p.extension().is_some_and(|e| e == "o");
+            files.only(object).same_bytes(&plain.only(object));
+            ours
+        });
+        made[0].ok().check(made[0].count("miss") == 2, "compiled in the first");
+        made[1].ok().all_hit();
     }
 }
 

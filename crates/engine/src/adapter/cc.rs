@@ -109,6 +109,9 @@ const HIDES: &[&str] = &[
     "-funique-internal-linkage-names",
 ];
 
+/// Flags that say where a result goes, and what dependency files name it.
+const NAMES_OUTPUT: &[&[u8]] = &[b"-o", b"-MF", b"-MT", b"-MQ", b"-MJ"];
+
 /// Variables that shape messages (gcc's manual "Environment Variables", "-fdiagnostics-color"). They count for results that
 /// said something.
 const SHAPES_MESSAGES: &[&str] =
@@ -496,8 +499,8 @@ pub fn action(
         }
     }
     let query = p.sources.is_empty();
-    let (named, defined) = named_roots(&all, &roots, &macro_maps);
     let hides = all.iter().any(|arg| HIDES.iter().any(|flag| bytes(arg).starts_with(flag.as_bytes())));
+    let (named, defined) = named_roots(&all, &roots, &macro_maps, hides);
     let mut bound_to = match (query || p.preprocesses, hides) {
         (true, _) => Vec::new(),
         (false, true) => named.clone(),
@@ -573,14 +576,16 @@ pub fn action(
 }
 
 /// Roots whose places the arguments name, those left out that are mapped in `__FILE__`; and those that a macro's
-/// definition names, where no map reaches.
-fn named_roots(all: &[OsString], roots: &Roots, mapped: &[Vec<u8>]) -> (Vec<Root>, Vec<Root>) {
+/// definition names, where no map reaches. Where a result goes no source can ask, so that counts only `with_outputs`.
+fn named_roots(all: &[OsString], roots: &Roots, mapped: &[Vec<u8>], with_outputs: bool) -> (Vec<Root>, Vec<Root>) {
     let (mut named, mut defined) = (Vec::new(), Vec::new());
     let mut before: &[u8] = b"";
     for arg in all.iter().map(bytes) {
         // A flag that maps a place is no use of it.
         let maps = arg.starts_with(b"-f") && memchr::memmem::find(arg, b"-prefix-map=").is_some();
-        let stored = if maps { Vec::new() } else { roots.encode(arg, Form::Plain) };
+        let goes_there = NAMES_OUTPUT.iter().any(|flag| arg.starts_with(flag) || before == *flag);
+        let skipped = maps || goes_there && !with_outputs;
+        let stored = if skipped { Vec::new() } else { roots.encode(arg, Form::Plain) };
         let defines = [&b"-D"[..], b"/D"].iter().any(|flag| arg.starts_with(flag) || before == *flag);
         for (root, place) in roots.iter().filter(|(root, _)| Roots::names(&stored, *root)) {
             if defines {
