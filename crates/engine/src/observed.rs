@@ -115,6 +115,8 @@ struct Reading<'a> {
     /// The user's own code asked for the working directory or a canonical path: it may use it in any way.
     asked_where: bool,
     parents: HashMap<PathBuf, PathBuf>,
+    /// This program, which observed ones start in a compiler's place.
+    kache: Option<PathBuf>,
 }
 
 /// Reads a trace. `start` is the file clock before the action began.
@@ -137,6 +139,7 @@ pub fn read(
         environment: EnvUse::ByName,
         asked_where: false,
         parents: HashMap::new(),
+        kache: std::env::current_exe().ok(),
     };
     let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
     let mut macros: BTreeSet<Vec<u8>> = BTreeSet::new();
@@ -346,6 +349,8 @@ impl Reading<'_> {
             }
             Touch::Absent => self.look(&r.a, false, Input::Path(stored)),
             Touch::Stat | Touch::Failed | Touch::Loaded => self.look(&r.a, true, Input::Path(stored)),
+            // What was executed, and is an input, led to it: a shim, or a search.
+            Touch::Start if self.kache.as_deref() == Some(path(&r.a)) => {}
             Touch::Start => self.look(&r.a, true, Input::Path(stored)),
             Touch::Lstat | Touch::Readlink => self.look(&r.a, true, Input::Link(stored)),
             Touch::List if self.action.search_dirs.iter().any(|d| bytes(d) == &r.a[..]) => {}
@@ -433,7 +438,7 @@ impl Reading<'_> {
             Some(Root::Home) => roots.encode_path(name).get(2..4) == Some(b"/."),
             Some(root) => root != Root::Temp,
         };
-        if of_machine {
+        if of_machine || self.is_given_kache(name) {
             return Vec::new();
         }
         // What lies in the user's or the temporary directory is around a checkout only if that lies there too.
@@ -457,6 +462,17 @@ impl Reading<'_> {
             }
         }
         found
+    }
+
+    /// kache, or a shim, by a place that a variable gives (`CC="/home/u/tools/kache gcc"`): no place as seen from the
+    /// checkout.
+    fn is_given_kache(&self, name: &[u8]) -> bool {
+        let mut given = self.world.invocation.env.iter().filter(|(variable, _)| !is_plumbing(bytes(variable)));
+        let is_kache = || {
+            let [kache, it] = [self.kache.as_deref()?, path(name)].map(|p| kache_os::stat(p).ok());
+            Some(kache?.same_file(&it?))
+        };
+        given.any(|(_, value)| bytes(value).split(|b| *b == b' ').next() == Some(name)) && is_kache() == Some(true)
     }
 
     /// Of a path of the machine that is not there, the first directory on the way that is missing: one look instead of
