@@ -280,41 +280,6 @@ fn ninja_and_cmake() {
     }
 }
 
-/// Guards: a build script that compiles C with `CC="kache gcc"`, as the `cc` crate understands it.
-#[test]
-fn compilers_of_build_scripts() {
-    let space = Space::new();
-    let tree = space.tree("w");
-    tree.files(&[
-        ("Cargo.toml", &manifest("app", "[workspace]\n")),
-        ("src/main.rs", "unsafe extern \"C\" { fn n() -> i32; }\nfn main() { println!(\"{}\", unsafe { n() }); }\n"),
-        ("n.c", N),
-        (
-            "build.rs",
-            r#"use std::{env, process::Command};
-            fn main() {
-                let out = env::var("OUT_DIR").unwrap();
-                let cc = env::var("CC").unwrap();
-                let mut words = cc.split(' ');
-                let mut gcc = Command::new(words.next().unwrap());
-                assert!(gcc.args(words).args(["-c", "n.c", "-o"]).arg(format!("{out}/n.o")).status().unwrap().success());
-                assert!(Command::new("ar").args(["rcsD"]).arg(format!("{out}/libn.a")).arg(format!("{out}/n.o")).status().unwrap().success());
-                println!("cargo::rustc-link-lib=static=n\ncargo::rustc-link-search=native={out}\ncargo::rerun-if-changed=n.c");
-            }"#,
-        ),
-    ]);
-    for hit in [false, true] {
-        tree.clean();
-        let out = tree.cargo("build").env("CC", format!("{} gcc", kache().display())).run();
-        out.ok();
-        if hit {
-            out.all_hit();
-        }
-        let ran = tree.execute("target/debug/app");
-        ran.ok().check(ran.stdout == "1\n", "the C part works");
-    }
-}
-
 /// Guards: the objects of a checkout that `KACHE_BASE_DIR` covers carry no place, so `__FILE__` does not bind them.
 #[test]
 fn base_directory() {

@@ -3,6 +3,7 @@
 mod common;
 
 mod action;
+mod cc_crate;
 mod cc_declared;
 mod cc_fidelity;
 mod cc_kinds;
