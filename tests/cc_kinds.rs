@@ -75,16 +75,26 @@ fn languages() {
 
 #[test]
 fn objective_c() {
+    let test = "objective_c";
     let space = Space::new();
     let tree = tree(&space);
-    tree.write("x.m", "@interface A\n+ (int)one;\n@end\n@implementation A\n+ (int)one { return 1; }\n@end\n");
-    for compilers in compilers("objective_c") {
-        // gcc's is a package of its own.
-        if !tree.shell(compilers, "$CC -c x.m -o x.o").plain().run().status.success() {
-            skip("objective_c", &format!("{} does not compile it here", compilers.0));
-            continue;
+    let program = "#import <objc/Object.h>\n#import \"a.h\"\n@implementation A\n+ (int)one { return 1; }\n@end\n\
+                   int main(void) { return [A one] - 1; }\n";
+    tree.files(&[("a.h", "@interface A : Object\n+ (int)one;\n@end\n"), ("x.m", program), ("x.mm", program)]);
+    for (cc, cxx) in compilers(test) {
+        for (cc, source) in [(cc, "x.m"), (cxx, "x.mm")] {
+            // gcc's front ends and its runtime, which clang uses too, are packages of their own.
+            let plain = tree.shell((cc, cc), &format!("$CC {source} -lobjc -o x")).plain().run();
+            if !plain.status.success() {
+                skip(test, &format!("{cc} makes no program of {source} here"));
+                continue;
+            }
+            let script = format!("$CC -MMD -c {source} -o out/x.o; $CC out/x.o -lobjc -o out/x && out/x");
+            as_plain(&tree, (cc, cc), &script);
+            as_plain(&tree, (cc, cc), &format!("$CC -O2 {source} -lobjc -o out/x && out/x"));
+            tree.edit("a.h", "(int)one;", "(int)one; // changed");
+            as_plain(&tree, (cc, cc), &script);
         }
-        as_plain(&tree, compilers, "$CC -c x.m -o out/x.o");
     }
 }
 

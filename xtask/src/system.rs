@@ -71,12 +71,14 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What the tests start beside Rust's own tools: program, Debian package, what for.
+/// What the tests start beside Rust's own tools: program or part of gcc, Debian package, what for.
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("cc", "gcc", "links, and C in build scripts"),
     ("ar", "binutils", "archives"),
     ("g++", "g++", "C++"),
     ("clang", "clang", "the other C compiler"),
+    ("cc1obj", "gobjc", "Objective-C"),
+    ("cc1objplus", "gobjc++", "Objective-C++"),
     ("ld.lld", "lld", "thin LTO"),
     ("make", "make", "its jobserver"),
     ("cmake", "cmake", "its compiler launcher"),
@@ -90,10 +92,17 @@ const PACKAGES: &[(&str, &str, &str)] = &[
     ("tmux", "tmux", "output on a terminal"),
 ];
 
+/// gcc says where a part of it is; of one that it has not, it repeats the name.
+fn is_part_of_gcc(tool: &str) -> bool {
+    let told = output(Command::new("gcc").arg(format!("-print-prog-name={tool}")));
+    told.is_ok_and(|place| Path::new(place.trim()).is_file())
+}
+
 /// Installs what is missing where that is possible, and names it where it is not. The tests that need something missing
 /// say so and are skipped.
 pub fn packages() {
-    let missing = || PACKAGES.iter().filter(|(tool, ..)| find_on_path(tool).is_none()).collect::<Vec<_>>();
+    let here = |tool: &str| find_on_path(tool).is_some() || is_part_of_gcc(tool);
+    let missing = || PACKAGES.iter().filter(|(tool, ..)| !here(tool)).collect::<Vec<_>>();
     if is_root() && find_on_path("apt-get").is_some() && !missing().is_empty() {
         let names: Vec<_> = missing().iter().map(|(_, package, _)| *package).collect();
         let apt = |args: &[&str]| told(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"));
