@@ -239,11 +239,30 @@ fn log_level() {
     let space = Space::new();
     let tree = project(&space);
     let file = space.path("kache.log");
-    for level in ["off", "warn", "info", "debug", "nonsense"] {
-        let out = rebuilt(&tree, |r| r.env("KACHE_LOG", level).env("KACHE_LOG_FILE", &file));
+    let logged = |level: &str| {
+        drop(std::fs::remove_file(&file));
+        let out =
+            rebuilt(&tree, |r| r.env("KACHE_LOG", level).env("KACHE_LOG_FILE", &file).env("KACHE_EXCLUDE", "app"));
         out.check(!out.stdout.contains("kache"), "nothing on standard output");
+        std::fs::read_to_string(&file).unwrap_or_default()
+    };
+    drop(rebuilt(&tree, |r| r));
+    tree.write("part/src/lib.rs", "pub fn tell() -> u32 { 2 }\n");
+    for (level, has, has_not) in [
+        ("debug", &["no entry", "] miss rustc part-", "passthrough"][..], "hit rustc part-"),
+        ("info", &["] hit rustc part-", "passthrough", "excluded by a setting"], "no entry"),
+        ("warn", &[], "] "),
+        ("off", &[], "] "),
+        ("nonsense", &[], "] "),
+    ] {
+        let log = logged(level);
+        assert!(has.iter().all(|words| log.contains(words)) && !log.contains(has_not), "{level}: {log}");
     }
-    assert!(file.is_file(), "debugging leaves a log");
+    // What degraded is there of each process, where a build says it once.
+    let out = rebuilt(&tree, |r| r.env("KACHE_LOG", "warn").env("KACHE_BASE_DIR", "here"));
+    let log = std::fs::read_to_string(space.cache().join("kache.log")).unwrap();
+    out.check(log.lines().filter(|l| l.contains("KACHE_BASE_DIR: must be")).count() > 2, "each process logs it");
+    out.check(warnings(&out).len() == 1, "one line");
 }
 
 #[test]

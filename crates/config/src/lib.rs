@@ -329,7 +329,7 @@ pub const SETTINGS: &[Setting] = &[
         variable: "KACHE_LOG_FILE",
         kind: Kind::Place,
         default: "<cache>/kache.log",
-        doc: "The log file.",
+        doc: "The log file. It grows until it is removed.",
         apply: |s, v| set(&mut s.log_file, place(v)),
         show: |s| shown(&s.log_file),
     },

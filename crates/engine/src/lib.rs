@@ -41,7 +41,7 @@ pub struct Session<'a> {
     pub settings: &'a Settings,
     pub store: Store,
     pub memo: Memo,
-    /// What we say on standard error reaches people.
+    /// What we say on standard error reaches people, also where that is no terminal.
     heard: bool,
 }
 
@@ -60,7 +60,7 @@ struct Ending {
 pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
     let of_cc = adapter::cc::is_tool(&args[0]);
     // Cargo swallows what is said while it asks questions, and configure scripts take it for the answer.
-    let heard = !of_cc && args.iter().any(|a| a == "--out-dir") || kache_os::is_terminal(std::io::stderr());
+    let heard = !of_cc && args.iter().any(|a| a == "--out-dir");
     let session = Session::new(invocation, settings, heard);
     let observed = invocation.var(kache_observe::ENV_TRACE).is_some();
     let real = if of_cc || observed { adapter::cc::real_compiler(invocation, &args[0], settings) } else { None };
@@ -320,10 +320,9 @@ impl<'a> Session<'a> {
         let unit = &action.unit;
         let why = ending.why.as_ref();
         let logged = self.note(if outcome == Outcome::Error { LogLevel::Warn } else { LogLevel::Info }, &|| {
-            format!(
-                "{outcome:?} {kind} {unit} {}",
-                why.map_or(String::new(), |w| format!("{}: {}", w.reason.explanation().sentence, w.detail))
-            )
+            let outcome = format!("{outcome:?}").to_lowercase();
+            let why = why.map_or(String::new(), |w| format!(": {}: {}", w.reason.explanation().sentence, w.detail));
+            format!("{outcome} {kind} {unit}{}", why.trim_end_matches(": "))
         });
         if let Err(error) = logged {
             self.say(&format!("nothing is logged: {error}"));

@@ -54,7 +54,7 @@ impl Session<'_> {
     /// until the unit is compiled anew, and configure scripts take it for an answer.
     fn ear(&self, build: u32, builds: bool) -> Option<Ear> {
         let theirs = if builds { kache_os::stderr_of(build) } else { None };
-        let ours = || self.heard || builds && kache_os::same_stderr(build);
+        let ours = || self.heard || kache_os::is_terminal(std::io::stderr()) || builds && kache_os::same_stderr(build);
         theirs.map(Ear::Builders).or_else(|| ours().then_some(Ear::Ours))
     }
 
