@@ -305,6 +305,12 @@ fn doctor_names_what_is_wrong() {
     let out = space.cli("doctor").env("RUSTC_WRAPPER", "sccache").env("KACHE_MAX_SIZE", "much").run();
     exits(&out, 1);
     says(&out, &["names another wrapper: sccache", "KACHE_MAX_SIZE", "2 problems"]);
+    let out = space.cli("doctor").env("KACHE_MAXSIZE", "1GiB").env("KACHE_TRACE_OF_MINE", "").run();
+    says(&out, &["KACHE_MAXSIZE is set, and no variable of kache", "did you mean KACHE_MAX_SIZE?"]);
+    out.check(
+        !out.stdout.contains("TRACE_OF_MINE") && !out.stdout.contains("KACHE_CONFIG"),
+        "others' names are theirs",
+    );
     // Others say it in one line, and not into what is read by programs.
     let out = space.cli("stats --json").env("KACHE_MAX_SIZE", "much").env("KACHE_LOG", "loud\n").run();
     json(out.ok());

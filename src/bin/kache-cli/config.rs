@@ -109,7 +109,8 @@ impl TypedValueParser for Names {
     fn parse_ref(&self, _: &Command, _: Option<&Arg>, name: &OsStr) -> Result<Self::Value, Error> {
         let name = name.to_string_lossy();
         Setting::named(&name).ok_or_else(|| {
-            let text = format!("no setting is named {name:?}{}\n", nearest(&name));
+            let meant = meant(&name).map_or(String::new(), |s| format!(": did you mean {}?", s.name));
+            let text = format!("no setting is named {name:?}{meant} (kache config list shows all)\n");
             Error::raw(ErrorKind::InvalidValue, text)
         })
     }
@@ -120,14 +121,12 @@ impl TypedValueParser for Names {
 }
 
 /// The setting that was meant: by its name, its key alone, or its variable.
-fn nearest(name: &str) -> String {
+pub fn meant(name: &str) -> Option<&'static Setting> {
     let like = |s: &Setting| {
         let names = [s.name, s.section_and_key().1, s.variable];
         names.map(|other| strsim::jaro_winkler(name, other)).into_iter().fold(0.0, f64::max)
     };
-    let best = SETTINGS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|s| like(s) > 0.8);
-    let meant = best.map_or(String::new(), |s| format!(": did you mean {}?", s.name));
-    format!("{meant} (kache config list shows all)")
+    SETTINGS.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|s| like(s) > 0.8)
 }
 
 pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail> {
@@ -224,9 +223,10 @@ fn list(json: bool, context: &Context, view: &mut View) -> Result<Done, Fail> {
     let mut table = Table::new(&["setting", "value", "given by", "variable"]);
     for s in &report.settings {
         let style = if s.source == Source::Default.name() { FAINT } else { PLAIN };
+        let unsaid = s.source == Source::Default.name() && s.value.is_empty();
         table.styled(vec![
             (s.name.into(), PLAIN),
-            (printable(&s.value), style),
+            (if unsaid { s.default.into() } else { printable(&s.value) }, style),
             (s.source.into(), style),
             (s.variable.into(), FAINT),
         ]);

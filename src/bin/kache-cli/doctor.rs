@@ -10,7 +10,8 @@ mod wiring;
 use crate::fail::{Done, Fail};
 use crate::format::{count, size};
 use crate::view::{BAD, FAINT, GOOD, STRONG, View, WARN};
-use crate::{Context, setup};
+use crate::{Context, config, setup};
+use kache_config::{CONFIG_VARIABLE, SETTINGS};
 use kache_store::VerifyReport;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -153,6 +154,14 @@ fn settings(context: &Context) -> Vec<Finding> {
         .iter()
         .map(|w| problem(ABOUT, w, "correct it, or see kache config for what counts now"));
     let mut findings: Vec<Finding> = warnings.collect();
+    // Names of other programs are theirs; one that is nearly ours was meant to be.
+    for name in context.env.keys().filter(|name| !SETTINGS.iter().any(|s| s.variable == **name)) {
+        let key = name.strip_prefix("KACHE_").map(str::to_lowercase);
+        if let Some(setting) = key.filter(|_| name != CONFIG_VARIABLE).and_then(|key| config::meant(&key)) {
+            let advice = format!("did you mean {}?", setting.variable);
+            findings.push(note(ABOUT, format!("{name} is set, and no variable of kache"), advice));
+        }
+    }
     if context.settings.disabled {
         findings.push(note(ABOUT, "kache is switched off", "unset KACHE_DISABLED (cache.disabled)"));
     }
