@@ -7,6 +7,7 @@ use crate::view::{FAINT, STRONG, View};
 use kache_key::{Digest, Roots};
 use kache_store::{Data, Entry, Inputs, OutputKind};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 /// Print an entry: outputs, key fields, inputs
@@ -16,7 +17,7 @@ Examples:
   kache show 3f9a1c           the beginning of a key is enough if only one fits
   kache show 3f9a1c --json
 
-Keys stand in the event log.")]
+`kache list` shows keys. Exit codes: 0 shown, 1 there is no such key (any longer) or more than one, 2 it is no key.")]
 pub struct Args {
     /// A key, or the beginning of one
     key: String,
@@ -68,10 +69,13 @@ fn find(start: &str, context: &Context) -> Result<Digest, Fail> {
     if let Some(whole) = Digest::from_hex(&start) {
         return Ok(whole);
     }
-    let mut keys = std::collections::BTreeSet::new();
-    context.store.each_event(0, |event| keys.extend(event.key.filter(|k| k.starts_with(&start))))?;
+    // Keys are spread over directories by their first two digits.
+    let shard = u16::from_str_radix(&start[..2], 16).unwrap_or_default();
+    let found = ["entries", "inputs"].into_iter().flat_map(|kind| context.store.shard(kind, shard));
+    let keys: BTreeSet<String> =
+        found.filter_map(|f| Some(f.digest?.hex()).filter(|k| k.starts_with(&start))).collect();
     match keys.iter().filter_map(|k| Digest::from_hex(k)).collect::<Vec<_>>()[..] {
-        [] => Err(Fail::Failed(format!("no key in the event log begins with {start}"))),
+        [] => Err(Fail::Failed(format!("no key in this cache begins with {start}"))),
         [one] => Ok(one),
         ref many => Err(Fail::Failed(format!("{} keys begin with {start}: say more of it", many.len()))),
     }

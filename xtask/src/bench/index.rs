@@ -22,7 +22,7 @@ const DAYS: u64 = 30;
 const FIRST_MS: f64 = 200.0;
 const MEMORY_MB: f64 = 150.0;
 
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 13] = [
     &["list"],
     &["list", "--sort", "size"],
     &["list", "crate-7"],
@@ -32,6 +32,10 @@ const COMMANDS: [&[&str]; 9] = [
     &["report", "--since", "all"],
     &["report", "--format", "html"],
     &["report", "--format", "json", "--since", "all"],
+    &["explain"],
+    &["explain", "crate-7"],
+    &["explain", "--since", "24h"],
+    &["show", "KEY"],
 ];
 
 pub fn run(options: &Options) -> Done {
@@ -46,10 +50,11 @@ pub fn run(options: &Options) -> Done {
     measure(&cli, &["stats"], &work)?;
     let size = fs::metadata(work.join("v1/index.db")).map_or(0, |m| m.len()) as f64 / 1e6;
     let mut rows = Vec::new();
-    for command in COMMANDS {
+    let known = &Digest::of(&7u64.to_le_bytes()).hex()[..12];
+    for command in COMMANDS.map(|words| words.iter().map(|w| if *w == "KEY" { known } else { w }).collect::<Vec<_>>()) {
         let (mut first, mut whole, mut memory) = (Times::default(), Times::default(), Times::default());
         for _ in 0..options.runs.unwrap_or(5) {
-            let run = measure(&cli, command, &work)?;
+            let run = measure(&cli, &command, &work)?;
             first.add(run.first_ms);
             whole.add(run.whole_ms);
             memory.add(run.memory_mb);

@@ -425,7 +425,7 @@ fn store(page: &mut Page<'_>, drawn: &mut Drawn) {
         left("key", 12, 4),
     ];
     let cell = |row: usize, column: usize| {
-        let r = &rows[row];
+        let r = model.entry(&rows[row]);
         match column {
             0 if r.name.is_empty() => ("(older than this log)".into(), ink.faint()),
             0 => (r.name.to_string(), Style::new()),

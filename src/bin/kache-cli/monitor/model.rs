@@ -225,6 +225,7 @@ pub struct Model {
     pub running: Vec<Running>,
     pub survey: Option<Survey>,
     pub trouble: Option<String>,
+    listed: Vec<Digest>,
     log: VecDeque<Finished>,
     projects: HashMap<String, Project>,
     current: Option<String>,
@@ -265,6 +266,7 @@ impl Model {
             running: Vec::new(),
             survey: None,
             trouble: None,
+            listed: Vec::new(),
             log: VecDeque::new(),
             projects: HashMap::new(),
             current: None,
@@ -291,7 +293,10 @@ impl Model {
                 running.sort_by_key(|r| (std::cmp::Reverse(r.age), r.pid));
                 self.running = running;
             }
-            News::Survey(survey) => self.survey = Some(survey),
+            News::Survey(survey) => {
+                self.survey = Some(survey);
+                self.arrange();
+            }
             News::Trouble(text) => self.trouble = Some(clean(&text)),
         }
     }
@@ -445,29 +450,37 @@ impl Model {
         self.projects.keys().cloned().collect()
     }
 
-    /// In the chosen order, largest first.
-    pub fn entries(&self) -> Vec<EntryRow<'_>> {
-        let Some(survey) = &self.survey else { return Vec::new() };
-        let row = |(key, held): (&Digest, &Held)| -> EntryRow<'_> {
-            let uses = self.uses.get(key);
-            EntryRow {
-                key: *key,
-                name: uses.map_or("", |u| &u.name),
-                held: (held.bytes, held.outputs),
-                hits: uses.map_or(0, |u| u.hits),
-                tool_ms: held.tool_ms,
-                used_ms: uses.map_or(0, |u| u.last).max(u64::try_from(held.used).unwrap_or(0).saturating_mul(1000)),
-            }
-        };
-        let mut rows: Vec<EntryRow<'_>> = survey.entries.iter().map(row).collect();
-        rows.retain(|row| self.filter.is_empty() || self.matches(&[row.name, &row.key.hex()]));
-        let by = |row: &EntryRow| match self.order {
+    /// Those that are listed, in the chosen order, largest first.
+    pub fn entries(&self) -> &[Digest] {
+        &self.listed
+    }
+
+    pub fn entry(&self, key: &Digest) -> EntryRow<'_> {
+        let held = self.survey.as_ref().and_then(|s| s.entries.get(key)).copied().unwrap_or_default();
+        let uses = self.uses.get(key);
+        EntryRow {
+            key: *key,
+            name: uses.map_or("", |u| &u.name),
+            held: (held.bytes, held.outputs),
+            hits: uses.map_or(0, |u| u.hits),
+            tool_ms: held.tool_ms,
+            used_ms: uses.map_or(0, |u| u.last).max(u64::try_from(held.used).unwrap_or(0).saturating_mul(1000)),
+        }
+    }
+
+    /// Sorts what is listed: a store is too large to do so for each frame.
+    fn arrange(&mut self) {
+        let keys = self.survey.iter().flat_map(|s| s.entries.keys());
+        let rows = keys.map(|key| self.entry(key));
+        let shown = rows.filter(|row| self.filter.is_empty() || self.matches(&[row.name, &row.key.hex()]));
+        let by = |row: EntryRow| match self.order {
             Order::Size => row.held.0,
             Order::Hits => row.hits,
             Order::Used => row.used_ms,
         };
-        rows.sort_by(|a, b| by(b).cmp(&by(a)).then_with(|| a.key.as_bytes().cmp(b.key.as_bytes())));
-        rows
+        let mut listed: Vec<_> = shown.map(|row| (row.key, by(row))).collect();
+        listed.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.as_bytes().cmp(b.0.as_bytes())));
+        self.listed = listed.into_iter().map(|(key, _)| key).collect();
     }
 
     /// Most frequent first.
@@ -532,6 +545,7 @@ impl Model {
                     Order::Hits => Order::Used,
                     Order::Used => Order::Size,
                 };
+                self.arrange();
                 self.move_to(0);
             }
             Input::Press(x, y) => self.press(x, y),
@@ -542,6 +556,7 @@ impl Model {
     fn filter_with(&mut self, change: impl FnOnce(&mut String)) {
         change(&mut self.filter);
         self.cursors = [0; 5];
+        self.arrange();
     }
 
     fn press(&mut self, x: u16, y: u16) {

@@ -183,11 +183,11 @@ fn keys() {
         model.take(input);
         assert_eq!(model.tab, tab, "{input:?}");
     }
-    let names = |model: &Model| model.entries().iter().map(|e| e.name.to_string()).collect::<Vec<_>>();
+    let names = |model: &Model| model.entries().iter().map(|e| model.entry(e).name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&model), ["regex_syntax", "libc", "memchr", ""]);
     model.take(Input::Char('s'));
     assert_eq!(model.order, Order::Hits);
-    assert_eq!(model.entries().iter().map(|e| e.hits).collect::<Vec<_>>(), [1, 1, 0, 0]);
+    assert_eq!(model.entries().iter().map(|e| model.entry(e).hits).collect::<Vec<_>>(), [1, 1, 0, 0]);
     model.take(Input::Char('1'));
     model.take(Input::Char('?'));
     assert!(model.help);
