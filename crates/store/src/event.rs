@@ -73,8 +73,26 @@ pub struct Event {
 }
 
 impl Event {
+    fn of_line(line: &[u8]) -> Option<Event> {
+        let mut event = serde_json::from_slice::<Event>(line).ok().filter(|e| e.v == VERSION)?;
+        let e = &mut event;
+        let optional = [&mut e.source, &mut e.output, &mut e.reason, &mut e.detail, &mut e.build_dir];
+        let texts = [&mut e.action, &mut e.name, &mut e.unit, &mut e.dir];
+        texts.into_iter().chain(optional.into_iter().flatten()).for_each(tame);
+        Some(event)
+    }
+
     pub fn now_ms() -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    }
+}
+
+/// Names and paths may hold anything, and events are shown on terminals: what commands one is written out.
+fn tame(text: &mut String) {
+    // All control characters of UTF-8 have such a byte.
+    if text.bytes().any(|b| b < 0x20 || b == 0x7f || b == 0xc2) {
+        let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+        *text = text.chars().map(escaped).collect();
     }
 }
 
@@ -105,7 +123,8 @@ impl Store {
         };
         let day = |path: PathBuf| {
             let number = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.parse().ok()?;
-            Some(Day { number, size: std::fs::metadata(&path).ok()?.len(), path })
+            let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+            Some(Day { number, size: meta.len(), path })
         };
         let mut days: Vec<_> = list.filter_map(|e| day(e.ok()?.path())).collect();
         days.sort_by_key(|d| d.number);
@@ -182,8 +201,7 @@ impl Day {
             }
             if line.ends_with(b"\n") {
                 // Of a line that is too long only the end is left.
-                let event = if part <= LINE_LIMIT { serde_json::from_slice::<Event>(&line).ok() } else { None };
-                if let Some(event) = event.filter(|e| e.v == VERSION) {
+                if let Some(event) = if part <= LINE_LIMIT { Event::of_line(&line) } else { None } {
                     take(at..at + part, event);
                 }
                 at += part;
@@ -200,7 +218,7 @@ impl Day {
     pub fn line(file: &std::fs::File, at: &Range<u64>) -> Option<Event> {
         let mut line = vec![0; usize::try_from(at.end.checked_sub(at.start)?.min(LINE_LIMIT)).ok()?];
         kache_os::read_at(file, &mut line, at.start).ok()?;
-        serde_json::from_slice::<Event>(&line).ok().filter(|e| e.v == VERSION)
+        Event::of_line(&line)
     }
 
     /// Tells whether the log before `to` is the one that was read: lines bear times.

@@ -7,7 +7,7 @@ pub use why::{Explainer, told};
 
 use crate::Context;
 use crate::fail::{Done, Fail};
-use crate::format::{Since, ago, count, shorten};
+use crate::format::{Since, ago, count, printable, shorten};
 use crate::history::{self, Build, Tally, is_probe};
 use crate::index::{Index, Of, Trouble};
 use crate::view::{BAD, FAINT, GOOD, STRONG, View, WARN};
@@ -319,10 +319,10 @@ fn write_why(why: &Why, now: u64, out: &mut dyn Write) -> std::io::Result<()> {
 fn write_cause(why: &Why, now: u64, out: &mut dyn Write) -> std::io::Result<()> {
     match &why.cause {
         Cause::Changed { change, others, compared_with, compared_dir, compared_time } => {
-            writeln!(out, "  {STRONG}{}{STRONG:#}", change.what)?;
+            writeln!(out, "  {STRONG}{}{STRONG:#}", printable(&change.what))?;
             let told = change.before.is_some() || change.now.is_some();
             for (label, value) in [("before", &change.before), ("now", &change.now)].into_iter().filter(|_| told) {
-                let value = value.as_deref().map_or_else(|| "(not there)".to_string(), |v| shorten(v, 400));
+                let value = value.as_deref().map_or_else(|| "(not there)".to_string(), |v| printable(&shorten(v, 400)));
                 writeln!(out, "    {FAINT}{label:<7}{FAINT:#}{value}")?;
             }
             let more =

@@ -2,7 +2,7 @@
 
 use crate::Context;
 use crate::fail::{Done, Fail};
-use crate::format::{ago, count, seconds, size};
+use crate::format::{ago, count, printable, seconds, size};
 use crate::index::{Index, Listed, Sort};
 use crate::view::{FAINT, View};
 use kache_store::Event;
@@ -87,7 +87,7 @@ fn json(entries: &[Listed], before: &str, out: &mut dyn Write) -> std::io::Resul
 fn rows(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
     let now = Event::now_ms();
     for e in entries {
-        let unit = if e.unit.is_empty() { &e.name } else { &e.unit };
+        let unit = printable(if e.unit.is_empty() { &e.name } else { &e.unit });
         let kind = if e.action.is_empty() || e.action == "rustc" { "" } else { &e.action };
         writeln!(
             out,

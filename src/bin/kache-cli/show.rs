@@ -2,7 +2,7 @@
 
 use crate::Context;
 use crate::fail::{Done, Fail};
-use crate::format::{Table, count, seconds, size};
+use crate::format::{Table, count, printable, seconds, size};
 use crate::view::{FAINT, STRONG, View};
 use kache_key::{Digest, Roots};
 use kache_store::{Data, Entry, Inputs, OutputKind};
@@ -114,25 +114,30 @@ fn data_size(data: &Data) -> u64 {
 
 fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     let unknown = || String::from("(no record of its name)");
-    writeln!(out, "{STRONG}{}{STRONG:#}  {FAINT}{}{FAINT:#}", report.unit.clone().unwrap_or_else(unknown), report.key)?;
+    writeln!(
+        out,
+        "{STRONG}{}{STRONG:#}  {FAINT}{}{FAINT:#}",
+        report.unit.as_deref().map_or_else(unknown, printable),
+        report.key
+    )?;
     match report.tool_ms {
         Some(ms) => writeln!(out, "{} to compile\n", seconds(ms as f64 / 1000.0))?,
         None => writeln!(out, "the entry itself is gone; this is what its key was made of\n")?,
     }
     let mut outputs = Table::new(&["output", "", ">size"]);
     for o in &report.outputs {
-        outputs.row([o.path.clone(), o.kind.into(), size(o.bytes)]);
+        outputs.row([printable(&o.path), o.kind.into(), size(o.bytes)]);
     }
     let mut fields = Table::new(&["key field", "value"]);
     for (tag, value) in &report.fields {
-        fields.row([tag.clone(), value.clone()]);
+        fields.row([tag.clone(), printable(value)]);
     }
     outputs.write(out)?;
     writeln!(out)?;
     fields.write(out)?;
     writeln!(out, "\n{FAINT}{}{FAINT:#}", count(report.inputs.len() as u64, "input"))?;
     for (what, state) in &report.inputs {
-        writeln!(out, "{what}  {FAINT}{state}{FAINT:#}")?;
+        writeln!(out, "{}  {FAINT}{state}{FAINT:#}", printable(what))?;
     }
     Ok(())
 }

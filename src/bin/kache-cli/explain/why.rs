@@ -5,7 +5,7 @@
 
 use super::archive;
 
-use crate::format::shorten;
+use crate::format::{printable, shorten};
 use crate::history::{begin, is_probe, outcome_name, sentence, unit_name};
 use crate::index::{Index, Of, Trouble};
 use kache_key::{Description, Digest};
@@ -111,7 +111,7 @@ impl Change {
     }
 
     pub fn values(&self) -> String {
-        let short = |v: &str| shorten(v, 160);
+        let short = |v: &str| printable(&shorten(v, 160));
         match (&self.before, &self.now) {
             (Some(before), Some(now)) => format!("{} → {}", short(before), short(now)),
             (None, Some(now)) => format!("new: {}", short(now)),
