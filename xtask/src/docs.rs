@@ -10,8 +10,12 @@ use crate::system::{Done, about, root};
 
 const MADE: &str = "<!-- Made by `cargo xtask docs` from the tables of the code; do not edit. -->\n";
 
-fn documents() -> [(&'static str, String); 2] {
-    [("docs/settings.md", settings()), ("docs/cc-flags.md", flags())]
+fn documents() -> [(&'static str, String); 3] {
+    [
+        ("docs/settings.md", settings()),
+        ("docs/cc-flags.md", flags()),
+        ("docs/json.schema.json", crate::schema::document()),
+    ]
 }
 
 /// Writes the documents, or, with `check`, fails when one differs.

@@ -9,6 +9,7 @@ mod dist;
 mod docs;
 mod frame;
 mod quickstart;
+mod schema;
 mod system;
 
 use std::process::ExitCode;
