@@ -4,9 +4,10 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::commands::faults_of;
 use crate::common::*;
 
-const COMMANDS: [&str; 18] = [
+pub const COMMANDS: [&str; 18] = [
     "init",
     "try",
     "stats",
@@ -326,6 +327,7 @@ fn trial() {
     let before = Snapshot::of(&tree.path);
     let out = space.cli("try --json").arg(&tree.path).run();
     let report = json(out.ok());
+    assert_eq!(faults_of(&report, "try"), Vec::<String>::new(), "{report}");
     assert_eq!(report["units"], 2, "{report}");
     let phase = |name: &str| {
         let all = report["phases"].as_array().expect("phases");

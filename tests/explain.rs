@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::commands::faults_of;
 use crate::common::*;
 
 const BUILD: &str = "$CC -Iinc -c src/a.c -o out/a.o; $CC -Iinc -c src/b.c -o out/b.o; rm -f out/liball.a; \
@@ -25,7 +26,7 @@ fn tree<'s>(space: &'s Space, at: &str) -> Tree<'s> {
 fn explained(space: &Space, at: &Tree, name: &str) -> Value {
     let out = space.cli("explain --json").arg(name).cwd(&at.path).run();
     let report: Value = serde_json::from_str(&out.ok().stdout).expect("JSON");
-    assert_eq!(report["version"], 1);
+    assert_eq!(faults_of(&report, "explain-one"), Vec::<String>::new(), "{report}");
     report["explanation"].clone()
 }
 

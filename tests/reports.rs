@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
+use crate::commands::faults_of;
 use crate::common::*;
 
 const FORMATS: [&str; 6] = ["text", "json", "markdown", "github", "html", "perfetto"];
@@ -31,101 +31,9 @@ fn json(out: &Outcome) -> Value {
 #[track_caller]
 fn valid_report(out: &Outcome) -> Value {
     let report = json(out.ok());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
-    let schema: Value = serde_json::from_str(&fs::read_to_string(root).expect("schema")).expect("JSON");
-    let wrong = faults(&report, &schema, &schema, "report");
+    let wrong = faults_of(&report, "report");
     out.check(wrong.is_empty(), &format!("the report must be as its schema says: {wrong:?}"));
     report
-}
-
-/// The part of JSON Schema that ours uses; a word that is not understood here is a fault of the schema.
-fn faults(value: &Value, schema: &Value, root: &Value, at: &str) -> Vec<String> {
-    const ANNOTATIONS: [&str; 4] = ["$schema", "$defs", "title", "description"];
-    let mut found = Vec::new();
-    for (word, rule) in schema.as_object().expect("a schema is an object") {
-        let holds = match word.as_str() {
-            word if ANNOTATIONS.contains(&word) => true,
-            "$ref" => {
-                let pointer = rule.as_str().and_then(|r| r.strip_prefix('#')).expect("a reference within");
-                found.extend(faults(value, root.pointer(pointer).expect("what is referred to"), root, at));
-                true
-            }
-            "anyOf" => rule.as_array().expect("schemas").iter().any(|s| faults(value, s, root, at).is_empty()),
-            "type" => {
-                let is = |kind: &Value| match kind.as_str().expect("a type") {
-                    "object" => value.is_object(),
-                    "array" => value.is_array(),
-                    "string" => value.is_string(),
-                    "boolean" => value.is_boolean(),
-                    "null" => value.is_null(),
-                    "number" => value.is_number(),
-                    "integer" => value.is_i64() || value.is_u64(),
-                    other => panic!("type {other}"),
-                };
-                rule.as_array().map_or_else(|| is(rule), |kinds| kinds.iter().any(is))
-            }
-            "enum" => rule.as_array().expect("values").contains(value),
-            "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().expect("a number")),
-            "maximum" => value.as_f64().is_none_or(|v| v <= rule.as_f64().expect("a number")),
-            "required" => {
-                rule.as_array().expect("names").iter().all(|name| value.get(name.as_str().expect("a name")).is_some())
-            }
-            "properties" => {
-                for (name, schema) in rule.as_object().expect("properties") {
-                    if let Some(inner) = value.get(name) {
-                        found.extend(faults(inner, schema, root, &format!("{at}.{name}")));
-                    }
-                }
-                true
-            }
-            "additionalProperties" => {
-                let named = schema.get("properties").and_then(Value::as_object);
-                for (name, inner) in value.as_object().into_iter().flatten() {
-                    let inner_at = format!("{at}.{name}");
-                    match (named.is_some_and(|n| n.contains_key(name)), rule) {
-                        (true, _) => {}
-                        (false, Value::Bool(false)) => found.push(format!("{inner_at} is not described")),
-                        (false, rule) => found.extend(faults(inner, rule, root, &inner_at)),
-                    }
-                }
-                true
-            }
-            "items" => {
-                for (n, inner) in value.as_array().into_iter().flatten().enumerate() {
-                    found.extend(faults(inner, rule, root, &format!("{at}[{n}]")));
-                }
-                true
-            }
-            other => panic!("the schema says {other:?}, which is not checked"),
-        };
-        if !holds {
-            found.push(format!("{at}: {word} {rule}"));
-        }
-    }
-    found
-}
-
-/// Guards: the check of the schema finds what is wrong, or the tests below prove nothing.
-#[test]
-fn the_check_finds_faults() {
-    let schema: Value = serde_json::from_str(
-        r##"{"type": "object", "additionalProperties": false, "required": ["a"],
-            "properties": {"a": {"type": "array", "items": {"$ref": "#/$defs/n"}}, "b": {"enum": [1]}},
-            "$defs": {"n": {"type": ["integer", "null"], "minimum": 0, "maximum": 9}}}"##,
-    )
-    .expect("schema");
-    for (text, wrong) in [
-        (r#"{"a": [1, null]}"#, 0),
-        (r#"{"a": [], "b": 1}"#, 0),
-        (r#"{"b": 1}"#, 1),
-        (r#"{"a": [1.5]}"#, 1),
-        (r#"{"a": [-1, 10]}"#, 2),
-        (r#"{"a": [], "c": 1}"#, 1),
-        (r#"{"a": {}, "b": 2}"#, 2),
-    ] {
-        let value = serde_json::from_str(text).expect("JSON");
-        assert_eq!(faults(&value, &schema, &schema, "it").len(), wrong, "{text}");
-    }
 }
 
 #[test]
@@ -404,7 +312,8 @@ fn one_crate_is_purged() {
 
 fn targets(out: &Outcome) -> Vec<Value> {
     let report = json(out.ok());
-    assert_eq!(report["version"], 1);
+    let wrong = faults_of(&report, "clean");
+    out.check(wrong.is_empty(), &format!("clean must print what is described: {wrong:?}"));
     report["targets"].as_array().expect("targets").clone()
 }
 

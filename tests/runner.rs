@@ -9,6 +9,7 @@ mod cc_fidelity;
 mod cc_kinds;
 mod cc_stale;
 mod cli;
+mod commands;
 mod config;
 mod edit_loop;
 mod explain;
