@@ -875,7 +875,6 @@ mod tests {
             assert_eq!((sums.values().map(|s| s.n).sum::<u64>(), slow.len()), (200, 5));
             assert_eq!(notes.text().contains("index"), told, "{}", notes.text());
         };
-        count(true);
         count(false);
         let good = std::fs::read(store.index_path()).unwrap();
         for n in 0..good.len() / 512 {
@@ -889,10 +888,10 @@ mod tests {
         }
         for bad in [&b"no database"[..], &good[..1000], &[]] {
             std::fs::write(store.index_path(), bad).unwrap();
-            count(true);
+            count(!bad.is_empty());
             count(false);
         }
         std::fs::remove_file(store.index_path()).unwrap();
-        count(true);
+        count(false);
     }
 }
