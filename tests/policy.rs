@@ -155,6 +155,37 @@ fn a_make_says_one_line() {
     }
 }
 
+/// Guards: the project's file holds for all of a build, wherever a dependency's source lies and whatever lies there.
+#[test]
+fn a_project_is_all_that_it_builds() {
+    let space = Space::new();
+    let tree = project(&space);
+    let outside = ["site/elsewhere/far", "cargo-home/registry/src/index/far"].map(|at| space.path(at));
+    for (place, target) in
+        outside.iter().flat_map(|place| ["w/target", "target-elsewhere"].map(|t| (place, space.site(t))))
+    {
+        write_file(&place.join("Cargo.toml"), &manifest("far", "[workspace]\n"));
+        write_file(&place.join("build.rs"), "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }");
+        write_file(&place.join("src/lib.rs"), "pub fn far() {}\n");
+        let other =
+            format!("[dependencies]\npart = {{ path = \"part\" }}\nfar = {{ path = {place:?} }}\n[workspace]\n");
+        tree.write("Cargo.toml", &manifest("app", &other));
+        tree.write(".kache.toml", "[cache]\nexclude = [\"far\"]\n");
+        let out = rebuilt(&tree, |r| r.env("CARGO_TARGET_DIR", &target));
+        out.check(out.outcome("part") != "passthrough", "only what is excluded");
+        let of_far: Vec<_> =
+            out.actions().filter(|e| e.field("dir").is_some_and(|d| d == &*place.to_string_lossy())).collect();
+        assert!(!of_far.is_empty(), "{}", out.world());
+        let excluded = |name: &str| of_far.iter().any(|e| e.name() == name && e.outcome() == "passthrough");
+        // Elsewhere, only cargo's home tells that it is no project.
+        let found = target.starts_with(&tree.path) || place.starts_with(space.path("cargo-home"));
+        out.check(excluded("far") == found, &format!("{} with {}", place.display(), target.display()));
+        remove(&target);
+        remove(&tree.path.join("Cargo.lock"));
+        drop(std::fs::remove_dir_all(space.cache()));
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there() {
     let space = Space::new();

@@ -461,14 +461,14 @@ impl Settings {
         }
     }
 
-    /// Resolves all settings. `env` looks a variable up; `cwd` is where the search for `.kache.toml` starts upward.
-    pub fn resolve(env: &dyn Fn(&str) -> Option<String>, cwd: &Path) -> Settings {
+    /// Resolves all settings. `env` looks a variable up; from `dirs` the search for `.kache.toml` goes upward.
+    pub fn resolve<P: AsRef<Path>>(env: &dyn Fn(&str) -> Option<String>, dirs: &[P]) -> Settings {
         let mut settings = Settings::defaults(env);
         match user_file(env) {
             Ok(file) => file.into_iter().for_each(|file| settings.apply_file(Source::User, &file)),
             Err(why) => settings.warnings.push(why),
         }
-        if let Some(file) = project_file(cwd) {
+        if let Some(file) = project_file(dirs) {
             settings.apply_file(Source::Project, &file);
         }
         for setting in SETTINGS {
@@ -558,9 +558,14 @@ pub fn user_file(env: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>
     }
 }
 
-/// The project's file: the nearest `.kache.toml` upward.
-pub fn project_file(cwd: &Path) -> Option<PathBuf> {
-    cwd.ancestors().map(|d| d.join(PROJECT_FILE)).find(|p| p.is_file())
+/// The project's file: the nearest `.kache.toml` upward from the first of `dirs` that has one.
+pub fn project_file<P: AsRef<Path>>(dirs: &[P]) -> Option<PathBuf> {
+    let upward = dirs.iter().enumerate().flat_map(|(n, dir)| {
+        let before = &dirs[..n];
+        // What lies above one that was looked at is known.
+        dir.as_ref().ancestors().take_while(|d| !before.iter().any(|b| b.as_ref().starts_with(d)))
+    });
+    upward.map(|d| d.join(PROJECT_FILE)).find(|p| p.is_file())
 }
 
 /// A file's value in the form of a variable's.
@@ -580,7 +585,7 @@ mod tests {
 
     fn resolve(vars: &[(&str, &str)], cwd: &Path) -> Settings {
         let vars: Vec<(String, String)> = vars.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        Settings::resolve(&|name| vars.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()), cwd)
+        Settings::resolve(&|name| vars.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()), &[cwd])
     }
 
     /// Guards: environment over project over user over defaults.

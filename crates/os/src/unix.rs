@@ -582,6 +582,11 @@ pub fn parent_process_id() -> u32 {
     std::os::unix::process::parent_id()
 }
 
+/// Where our parent works.
+pub fn parent_dir() -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{}/cwd", parent_process_id())).ok()
+}
+
 /// A name other processes can open this descriptor by while this process lives.
 pub fn fd_path(fd: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd()))

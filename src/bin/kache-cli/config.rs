@@ -150,7 +150,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
             let file = SettingsFile::of(context, project)?;
             file.save(std::slice::from_ref(&edit))?;
             writeln!(view.out, "{} is now {} in {}", name.name, edit.words(), file.path.display())?;
-            let now = Settings::resolve(&|name| context.env.get(name).cloned(), &context.cwd);
+            let now = Settings::resolve(&|name| context.env.get(name).cloned(), &[&context.cwd]);
             match now.source(name.name) {
                 Source::Environment if file.source < Source::Environment => {
                     writeln!(
@@ -212,7 +212,7 @@ fn list(json: bool, context: &Context, view: &mut View) -> Result<Done, Fail> {
     let report = Report {
         version: 1,
         user_file: kache_config::user_file(&|name| context.env.get(name).cloned()).ok().flatten().map(text),
-        project_file: kache_config::project_file(&context.cwd).map(text),
+        project_file: kache_config::project_file(&[&context.cwd]).map(text),
         warnings: &context.settings.warnings,
         settings: SETTINGS.iter().map(shown).collect(),
     };

@@ -98,7 +98,7 @@ impl Context {
         let text = |s: std::ffi::OsString| s.into_string().ok();
         let env: BTreeMap<_, _> = std::env::vars_os().filter_map(|(n, v)| Some((text(n)?, text(v)?))).collect();
         let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        let settings = Settings::resolve(&|name| env.get(name).cloned(), &cwd);
+        let settings = Settings::resolve(&|name| env.get(name).cloned(), &[&cwd]);
         let store = Store::new(&settings.cache_dir, None);
         Context { cwd, program: std::env::current_exe().unwrap_or_default(), settings, store, env }
     }

@@ -460,7 +460,7 @@ mod tests {
 
     fn parsed(args: &[&str]) -> Parsed {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        let settings = Settings::resolve(&|_| None, Path::new("/"));
+        let settings = Settings::resolve(&|_| None, &["/"]);
         parse(&args, &settings).unwrap()
     }
 
@@ -489,7 +489,7 @@ mod tests {
 
     #[test]
     fn argument_files_are_declined() {
-        let settings = Settings::resolve(&|_| None, Path::new("/"));
+        let settings = Settings::resolve(&|_| None, &["/"]);
         assert_eq!(parse(&["@x".into()], &settings).err().map(|w| w.reason), Some(Reason::ArgFile));
     }
 }

@@ -42,7 +42,7 @@ pub fn run(file: &SettingsFile, context: &Context) -> Result<Done, Fail> {
                 Ok(_) if want == Want::SaveAndLeave => return Ok(Done::Fine),
                 Ok(values) => {
                     editor.saved();
-                    editor.read(values, &Settings::resolve(&env, &context.cwd));
+                    editor.read(values, &Settings::resolve(&env, &[&context.cwd]));
                 }
                 Err(fail) => editor.message = Some((fail.to_string(), true)),
             }

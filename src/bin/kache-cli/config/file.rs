@@ -53,7 +53,7 @@ impl SettingsFile {
         if project {
             let top =
                 || context.cwd.ancestors().find(|d| d.join(".git").exists()).unwrap_or(&context.cwd).join(PROJECT_FILE);
-            let path = kache_config::project_file(&context.cwd).unwrap_or_else(top);
+            let path = kache_config::project_file(&[&context.cwd]).unwrap_or_else(top);
             return Ok(SettingsFile { path, source: Source::Project });
         }
         let file = kache_config::user_file(&|name| context.env.get(name).cloned()).map_err(Fail::Failed)?;

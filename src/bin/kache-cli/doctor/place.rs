@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_missing_cache_is_not_made() {
         let dir = tempfile::tempdir().unwrap();
-        let mut settings = kache_config::Settings::resolve(&|_| None, dir.path());
+        let mut settings = kache_config::Settings::resolve(&|_| None, &[dir.path()]);
         settings.cache_dir = dir.path().join("cache");
         let store = kache_store::Store::new(&settings.cache_dir, None);
         let cwd = dir.path().join("project");

@@ -173,7 +173,7 @@ mod tests {
 
     fn context(dir: &Path, env: &[(&str, &str)]) -> Context {
         let env: BTreeMap<_, _> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let mut settings = kache_config::Settings::resolve(&|_| None, dir);
+        let mut settings = kache_config::Settings::resolve(&|_| None, &[dir]);
         settings.cache_dir = dir.join("cache");
         let store = kache_store::Store::new(&settings.cache_dir, None);
         Context { env, cwd: dir.join("project"), program: dir.join("bin/kache-cli"), settings, store }
