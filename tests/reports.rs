@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::commands::faults_of;
 use crate::common::*;
@@ -156,6 +156,36 @@ fn traces_are_of_their_format() {
     let outcomes: Vec<_> = app.map(|s| s["cat"].as_str().expect("outcome")).collect();
     assert_eq!(outcomes.len(), 2);
     assert!(outcomes.contains(&"hit") && outcomes.contains(&"miss"), "{outcomes:?}");
+}
+
+/// Guards: the page in a real browser, as narrow as a telephone: nothing sticks out, no script fails, and the legend hides
+/// and shows what ended so, in the charts of outcomes only.
+#[test]
+fn the_page_in_a_browser() {
+    if !on_path("chromium") {
+        return skip("reports::the_page_in_a_browser", "chromium is not installed");
+    }
+    const FIRST: &str = "<head><script>const wrong=[];onerror=m=>wrong.push(String(m))</script>";
+    const LAST: &str = "<script>
+        const shown=c=>[...document.querySelectorAll('svg.chart .'+c)].filter(r=>getComputedStyle(r).display!='none').length;
+        const all=()=>[shown('hit'),shown('miss'),shown('bytes')], press=()=>document.querySelector('[data-outcome=hit]').click();
+        const page=document.documentElement, before=all(); press(); const off=all(); press();
+        document.title='seen '+JSON.stringify({before,off,after:all(),beyond:page.scrollWidth-page.clientWidth,wrong})+' end';
+        </script></body>";
+    let space = Space::new();
+    drop(built_twice(&space));
+    let page = space.path("report.html");
+    space.cli("report --format html --output").arg(&page).run().ok();
+    let text = fs::read_to_string(&page).expect("page");
+    fs::write(&page, text.replace("<head>", FIRST).replace("</body>", LAST)).expect("page");
+    let browser = space.command("chromium", &space.path("")).args("--headless --no-sandbox --disable-gpu");
+    let out = browser.args("--window-size=390,800 --dump-dom").arg(&page).run();
+    let seen = out.ok().stdout.split_once("seen ").and_then(|(_, rest)| rest.split_once(" end"));
+    out.check(seen.is_some(), "the page's scripts must run");
+    let seen: Value = serde_json::from_str(seen.expect("title").0).expect("JSON");
+    out.check(seen["wrong"] == json!([]) && seen["beyond"] == 0, &seen.to_string());
+    out.check(seen["before"] == seen["after"] && seen["before"][0].as_u64() > Some(0), &seen.to_string());
+    out.check(seen["off"] == json!([0, seen["before"][1], seen["before"][2]]), &seen.to_string());
 }
 
 fn lane(event: &Value) -> (u64, u64) {

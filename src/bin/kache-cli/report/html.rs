@@ -17,7 +17,7 @@ const DRAWN: usize = 3000;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--bg:#fff;--fg:#1c2128;--faint:#667080;--line:#d9dee5;--card:#f5f7f9;
---hit:#2a9d5c;--dup:#6cc490;--miss:#d9822b;--passthrough:#5b7fb5;--skipped:#9aa4b0;--error:#c93c37}
+--hit:#2a9d5c;--dup:#55ad7d;--miss:#c9741f;--passthrough:#5b7fb5;--skipped:#8792a0;--error:#c93c37;--bytes:#7a6fb8}
 @media(prefers-color-scheme:dark){:root{--bg:#14181d;--fg:#e3e8ee;--faint:#8d98a6;--line:#2d353f;--card:#1c2229}}
 body{margin:0 auto;padding:24px;max-width:1080px;background:var(--bg);color:var(--fg);
 font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif}
@@ -26,12 +26,12 @@ h1{font-size:24px;margin:0}h2{font-size:17px;margin:36px 0 10px}p{margin:4px 0}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:12px;margin-top:20px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px 14px}
 .card b{display:block;font-size:25px;line-height:1.3}.card span{color:var(--faint);font-size:13px}
-svg{display:block;width:100%;height:auto}svg text{fill:var(--faint);font-size:11px}
+svg{display:block;width:100%;height:auto}svg.chart{min-width:720px}svg text{fill:var(--faint);font-size:11px}
 .hit{fill:var(--hit)}.dup{fill:var(--dup)}.miss{fill:var(--miss)}.passthrough{fill:var(--passthrough)}
-.skipped{fill:var(--skipped)}.error{fill:var(--error)}.grid{stroke:var(--line);stroke-width:1}
+.skipped{fill:var(--skipped)}.error{fill:var(--error)}.bytes{fill:var(--bytes)}.grid{stroke:var(--line);stroke-width:1}
 .legend button{all:unset;cursor:pointer;margin-right:16px;font-size:13px}.legend button:focus-visible{outline:1px solid}
 .legend svg{display:inline;width:10px;height:10px;margin-right:5px}.legend .off{opacity:.35}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;min-width:560px}
 td,th{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:anywhere}
 ";
@@ -150,7 +150,8 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
 
 fn drawing(height: f64, label: &str, body: &str) -> String {
     format!(
-        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{body}</svg>",
+        "<div class=\"scroll\"><svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n\
+         {body}</svg></div>",
         safe(label)
     )
 }
@@ -175,7 +176,7 @@ fn course(report: &Report) -> String {
     let (Some(first), Some(last)) = (report.course.first(), report.course.last()) else { return String::new() };
     let steps = ((last.begin_ms - first.begin_ms) / step + 1) as f64;
     let most = report.course.iter().map(|s| s.tally.total()).max().unwrap_or(1).max(1) as f64;
-    let wide = (WIDTH - 50.0) / steps;
+    let wide = ((WIDTH - 50.0) / steps).min(72.0);
     let mut body = String::new();
     for part in [0.0, 0.5, 1.0] {
         let y = 10.0 + HEIGHT * (1.0 - part);
@@ -190,15 +191,31 @@ fn course(report: &Report) -> String {
             let high = HEIGHT * n as f64 / most;
             y -= high;
             let name = outcome_name(outcome);
-            let place = [x + wide * 0.08, y, (wide * 0.84).min(60.0), high];
+            let place = [x + wide * 0.08, y, wide * 0.84, high];
             body += &bar(name, place, &format!("{}: {n} {name}", when(s.begin_ms)));
         }
     }
     body += &text(50.0, HEIGHT + 26.0, "start", &when(first.begin_ms));
     if steps > 1.0 {
-        body += &text(WIDTH, HEIGHT + 26.0, "end", &when(last.begin_ms));
+        body += &text(50.0 + (steps * wide).max(240.0), HEIGHT + 26.0, "end", &when(last.begin_ms));
     }
     drawing(HEIGHT + 32.0, "Invocations in the course of time, by outcome", &body)
+}
+
+/// A unit without the digits that cargo adds to the crate's name.
+fn bare(unit: &str) -> &str {
+    let named = |(name, digits): &(&str, &str)| {
+        !name.is_empty() && digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    unit.rsplit_once('-').filter(named).map_or(unit, |(name, _)| name)
+}
+
+/// At most so many letters; where there is little room, the beginning of a name says most.
+fn cut(text: &str, letters: usize) -> String {
+    match text.char_indices().nth(letters) {
+        None => text.to_string(),
+        Some(_) => text.chars().take(letters - 1).chain(['…']).collect(),
+    }
 }
 
 /// Each invocation of the build where and when it ran.
@@ -226,7 +243,7 @@ fn build_timeline(build: &Build) -> String {
         let fits = ((wide - 6.0) / LETTER).max(0.0) as usize;
         if fits > 4 {
             let y = u.lane as f64 * LANE + 13.0;
-            let words = safe(&shorten(&u.unit, fits));
+            let words = safe(&cut(bare(&u.unit), fits));
             let _ = writeln!(
                 body,
                 "<text x=\"{:.1}\" y=\"{y:.1}\" style=\"fill:#fff;pointer-events:none\">{words}</text>",
@@ -281,7 +298,7 @@ fn methods(report: &Report) -> String {
     let r = &report.summary.restored;
     let methods = [("hard link", r.linked_bytes), ("reflink", r.cloned_bytes), ("copy", r.copied_bytes)];
     let rows = methods.map(|(name, bytes)| {
-        (name.to_string(), vec![("passthrough", bytes as f64, format!("{name}: {}", size(bytes)))], size(bytes))
+        (name.to_string(), vec![("bytes", bytes as f64, format!("{name}: {}", size(bytes)))], size(bytes))
     });
     bars("Bytes by restore method", &rows)
 }
@@ -289,13 +306,26 @@ fn methods(report: &Report) -> String {
 fn slowest(report: &Report) -> String {
     let rows = report.slowest_rows().map(|(took, miss, note)| {
         let title = format!("{}, {} UTC, {note}", miss.unit, date(miss.time_ms));
-        (miss.unit.clone(), vec![("miss", took, title)], format!("{} · {}", seconds(took), shorten(&note, 60)))
+        (
+            bare(&miss.unit).to_string(),
+            vec![("miss", took, title)],
+            format!("{} · {}", seconds(took), shorten(&note, 60)),
+        )
     });
     bars("Slowest misses", &rows.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn labels() {
+        assert_eq!(super::bare("serde_json-16253bb678d742cb"), "serde_json");
+        for whole in ["a.o", "my-crate", "-16253bb678d742cb", "é-16253bb678d742cé"] {
+            assert_eq!(super::bare(whole), whole);
+        }
+        assert_eq!((super::cut("ééé", 3), super::cut("éééé", 3)), ("ééé".into(), "éé…".into()));
+    }
+
     #[test]
     fn text_stays_text() {
         assert_eq!(super::safe("<a href='x'>&\"\u{1b}"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot; ");
