@@ -76,7 +76,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "<p>Nothing was built through kache in this time.</p>")?;
     } else {
         legend(out)?;
-        section("Invocations", &course(report), out)?;
+        // The first one counts whole, also what was before the span that is reported.
+        let title = if report.step_hours == 24 { "Invocations by day" } else { "Invocations by hour" };
+        section(title, &course(report), out)?;
     }
     if let Some(build) = &report.last_build {
         let what = format!(
