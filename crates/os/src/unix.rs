@@ -1,13 +1,14 @@
 //! Unix (Linux first): bare system calls with typed errors, or the standard library where that does the same.
 
 use crate::{FileKind, Meta, Method, Room, Stamp};
-use rustix::fs::{self as rfs, AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::fs::{self as rfs, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -71,14 +72,34 @@ pub struct Near {
     parent: PathBuf,
     /// Opened at the second path in a row.
     dir: Option<OwnedFd>,
+    /// The directory's canonical form, once it was asked for.
+    real: Option<PathBuf>,
 }
 
 impl Near {
+    /// Whether this is the directory of the path before.
+    fn is_there(&mut self, parent: &Path) -> bool {
+        let there = parent == self.parent;
+        if !there {
+            *self = Near { parent: parent.to_path_buf(), ..Near::default() };
+        }
+        there
+    }
+
+    /// The canonical form of a path whose last part is no link.
+    pub fn canonical(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return std::fs::canonicalize(path) };
+        self.is_there(parent);
+        let real = match self.real.take() {
+            Some(real) => real,
+            None => canonical_dir(parent)?,
+        };
+        Ok(self.real.insert(real).join(name))
+    }
+
     pub fn lstat(&mut self, path: &Path) -> io::Result<Meta> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return lstat(path) };
-        if parent != self.parent {
-            self.parent = parent.to_path_buf();
-            self.dir = None;
+        if !self.is_there(parent) {
             return lstat(path);
         }
         if self.dir.is_none() {
@@ -95,8 +116,24 @@ pub fn fstat(file: &impl AsFd) -> io::Result<Meta> {
     Ok(meta_of(&rfs::statx(file, "", AtFlags::EMPTY_PATH, STATX)?))
 }
 
-/// The canonical form of a directory: three system calls, where `realpath` takes one for each part of the path.
+/// Has the pages made at once that a short life needs of the heap: one by one they cost a page fault each.
+pub fn prefault_heap() {
+    const SIZE: usize = 112 << 10;
+    let space: Vec<u8> = Vec::with_capacity(SIZE);
+    let start = (space.as_ptr() as usize).next_multiple_of(4096);
+    let length = (space.as_ptr() as usize + SIZE - start) & !4095;
+    // SAFETY: pages wholly within memory of our own.
+    let _ = unsafe { rustix::mm::madvise(start as *mut _, length, rustix::mm::Advice::LinuxPopulateWrite) };
+}
+
+/// The canonical form of a directory, in a few system calls, where `realpath` takes one for each part of the path.
 pub fn canonical_dir(dir: &Path) -> io::Result<PathBuf> {
+    let literal = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+    let plain = bytes(dir).strip_prefix(b"/").is_some_and(|rest| rest.split(|b| *b == b'/').all(literal));
+    let walked = |how| rfs::openat2(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), how);
+    if plain && walked(ResolveFlags::NO_SYMLINKS).is_ok() {
+        return Ok(dir.to_path_buf());
+    }
     let fd = rfs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
         // proc(5): " (deleted)" is appended to what is gone; what lies outside of the root has no leading slash.
@@ -196,10 +233,25 @@ pub fn fill(from: &File, to: &mut File, may_clone: bool) -> io::Result<Method> {
     Ok(Method::Copy)
 }
 
-/// Copies all of `from` to the end of the empty file `to`. `sendfile` is a fifth faster than `copy_file_range` where the
-/// file system only moves pages (ext4).
+/// Whether the file system at `path` is known to share no bytes between files: no need to try.
+pub fn never_clones(path: &Path) -> bool {
+    rfs::statfs(path).is_ok_and(|fs| is_without_clones(&fs))
+}
+
+fn is_without_clones(fs: &rfs::StatFs) -> bool {
+    // statfs(2): ext2 to ext4, tmpfs.
+    [0xef53, 0x0102_1994].contains(&fs.f_type)
+}
+
+/// Copies all of `from` into the empty file `to`.
 pub fn copy(from: &File, to: &mut File) -> io::Result<()> {
-    let mut left = fstat(from)?.size;
+    const LARGE: u64 = 1 << 20;
+    let size = fstat(from)?.size;
+    if size >= LARGE && copy_large(from, to, size)? {
+        return Ok(());
+    }
+    // A fifth faster than copy_file_range, where the file system only moves pages (ext4).
+    let mut left = size;
     while left > 0 {
         match rfs::sendfile(&*to, from, None, left as usize) {
             Ok(0) | Err(Errno::INVAL | Errno::NOSYS) => break,
@@ -213,6 +265,42 @@ pub fn copy(from: &File, to: &mut File) -> io::Result<()> {
     }
     // Where sendfile can't, or the file shrank.
     io::copy(&mut &*from, to).map(drop)
+}
+
+/// Copies in pieces large enough for the page cache to take large folios, into blocks reserved at once: a third faster than
+/// `sendfile` on ext4. `Ok(false)` before anything was written, where the file can't be mapped.
+fn copy_large(from: &File, to: &File, size: u64) -> io::Result<bool> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+    const PIECE: u64 = 16 << 20;
+    // Where blocks can be shared or compressed, reserving them would stand in the way.
+    if rfs::fstatfs(to).is_ok_and(|fs| is_without_clones(&fs))
+        && let Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) =
+            rfs::fallocate(to, rfs::FallocateFlags::empty(), 0, size)
+    {
+        return Err(e.into());
+    }
+    let mut done = 0;
+    while done < size {
+        let length = PIECE.min(size - done) as usize;
+        // SAFETY: a new mapping of our own, which only the kernel reads: it answers EFAULT where the file has shrunk.
+        let mapped = unsafe {
+            let flags = MapFlags::SHARED | MapFlags::POPULATE;
+            mmap(std::ptr::null_mut(), length, ProtFlags::READ, flags, from, done)
+        };
+        let piece = match mapped {
+            Ok(piece) => piece,
+            Err(_) if done == 0 => return Ok(false),
+            Err(e) => return Err(e.into()),
+        };
+        // SAFETY: the mapping above, whole; nothing here reads it.
+        let bytes = unsafe { std::slice::from_raw_parts(piece.cast::<u8>(), length) };
+        let written = to.write_all_at(bytes, done);
+        // SAFETY: mapped above; no slice of it is left.
+        let _ = unsafe { munmap(piece, length) };
+        written?;
+        done += length as u64;
+    }
+    Ok(true)
 }
 
 /// Hard-links; `Ok(false)` when this pair of places cannot be linked (other device, link limit, foreign owner).
@@ -597,4 +685,53 @@ pub fn write_new(path: &Path, data: &[u8], mode: u32) -> io::Result<File> {
     let mut file = create_new(path, mode)?;
     file.write_all(data)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("kache-os-{}-{name}", process_id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::canonicalize(dir).unwrap()
+    }
+
+    /// Guards: a copy holds the same bytes, below and above the size at which the way of copying changes, and where a
+    /// piece ends.
+    #[test]
+    fn copies_are_equal() {
+        let dir = scratch("copy");
+        for size in [0, 1, (1 << 20) - 1, 1 << 20, (16 << 20) - 1, 16 << 20, (16 << 20) + 4097] {
+            let data: Vec<u8> = (0..size).map(|i| (i / 7 + i / 4096) as u8).collect();
+            let from = dir.join("from");
+            std::fs::write(&from, &data).unwrap();
+            let mut to = create_new(&dir.join("to"), 0o600).unwrap();
+            copy(&File::open(&from).unwrap(), &mut to).unwrap();
+            assert!(std::fs::read(dir.join("to")).unwrap() == data, "{size} bytes");
+            std::fs::remove_file(dir.join("to")).unwrap();
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Guards: the short way to a canonical form gives what `realpath` gives.
+    #[test]
+    fn canonical_forms() {
+        let dir = scratch("canonical");
+        std::fs::create_dir_all(dir.join(".hidden/..more/x")).unwrap();
+        symlink(Path::new(".hidden"), &dir.join("link")).unwrap();
+        for rel in
+            [".hidden", ".hidden/", ".hidden/..more", "link", "link/..more/x", ".hidden/./..more", "link/../link"]
+        {
+            let path = dir.join(rel);
+            assert_eq!(canonical_dir(&path).unwrap(), std::fs::canonicalize(&path).unwrap(), "{rel}");
+            let mut near = Near::default();
+            let within = path.join("x");
+            if within.is_dir() {
+                assert_eq!(near.canonical(&within).unwrap(), std::fs::canonicalize(&within).unwrap(), "{rel}/x");
+            }
+        }
+        assert!(canonical_dir(&dir.join("nothing")).is_err());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -183,8 +183,11 @@ impl Store {
         dest.with_file_name(format!(".kache-{}-{serial}", kache_os::process_id()))
     }
 
-    /// Whether `dest`'s file system can clone from the store's: asked once per process, by trying.
+    /// Whether `dest`'s file system can clone from the store's: asked once per process, by trying where it may be.
     fn can_clone(&self, blob: &Path, dest: &Path) -> io::Result<bool> {
+        if self.clones.load(Ordering::Relaxed) == UNKNOWN && kache_os::never_clones(self.root()) {
+            self.clones.store(NO, Ordering::Relaxed);
+        }
         if self.clones.load(Ordering::Relaxed) == UNKNOWN {
             let temp = if self.same_device(dest) { self.temp() } else { self.beside(dest) };
             let probe = self.making_parent(&temp, || kache_os::create_new(&temp, 0o600))?;
