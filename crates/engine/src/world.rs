@@ -5,7 +5,6 @@ use kache_key::{Digest, Form, Framed, Input, Root, Roots, State};
 use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,9 +21,8 @@ pub struct World<'a> {
     /// Times older than the clock, by this much, are settled: a later write would give others.
     pub margin_ms: u32,
     clock: OnceCell<Option<Stamp>>,
-    /// Canonical forms of directories.
-    directories: RefCell<HashMap<Vec<u8>, PathBuf>>,
-    seen: RefCell<HashMap<Vec<u8>, Looked>>,
+    /// What was looked at last. Inputs are sorted: what concerns one path stands together.
+    last: RefCell<Option<(PathBuf, Looked)>>,
     near: RefCell<kache_os::Near>,
 }
 
@@ -102,16 +100,14 @@ impl<'a> World<'a> {
             messages,
             margin_ms,
             clock: OnceCell::new(),
-            directories: RefCell::default(),
-            seen: RefCell::default(),
+            last: RefCell::default(),
             near: RefCell::default(),
         }
     }
 
     /// Forgets what was seen: the tool has run since.
     pub fn look_again(&self) {
-        self.seen.borrow_mut().clear();
-        self.directories.borrow_mut().clear();
+        *self.last.borrow_mut() = None;
         *self.near.borrow_mut() = kache_os::Near::default();
     }
 
@@ -166,32 +162,25 @@ impl<'a> World<'a> {
 
     /// The canonical form, with each directory resolved once: rustc asks for that of every file it reads.
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return std::fs::canonicalize(path) };
-        let known = self.directories.borrow().get(bytes(parent)).cloned();
-        let parent = match known {
-            Some(known) => known,
-            None => {
-                let real = kache_os::canonical_dir(parent)?;
-                self.directories.borrow_mut().insert(bytes(parent).to_vec(), real.clone());
-                real
-            }
-        };
         match self.look(path)?.kind {
             FileKind::Symlink => std::fs::canonicalize(path),
-            _ => Ok(parent.join(name)),
+            _ => self.near.borrow_mut().canonical(path),
         }
     }
 
     /// `lstat`, once for each path, and through its directory when that is the one of the path before: a path set is
     /// sorted, and its paths are deep.
     fn look(&self, path: &Path) -> io::Result<Meta> {
-        if let Some(known) = self.seen.borrow().get(bytes(path)) {
-            return known.map_err(|errno| errno.map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error));
-        }
-        let looked = self.near.borrow_mut().lstat(path);
-        let kept = looked.as_ref().map(|m| *m).map_err(io::Error::raw_os_error);
-        self.seen.borrow_mut().insert(bytes(path).to_vec(), kept);
-        looked
+        let mut last = self.last.borrow_mut();
+        let known = match &*last {
+            Some((there, known)) if there == path => *known,
+            _ => {
+                let looked = self.near.borrow_mut().lstat(path).map_err(|e| e.raw_os_error());
+                *last = Some((path.to_path_buf(), looked));
+                looked
+            }
+        };
+        known.map_err(|errno| errno.map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error))
     }
 
     fn followed(&self, path: &Path) -> io::Result<State> {

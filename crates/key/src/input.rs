@@ -4,7 +4,9 @@ use crate::{Digest, Framed, Root, Roots, Sink};
 use serde::{Deserialize, Serialize};
 
 /// One thing an action looked at. Paths and names are in stored form (roots as placeholders).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// In order, what concerns one path stands together, and near the other paths of its directory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Input {
     /// What a path leads to, links followed: a file's bytes, a directory, nothing. Also of files that were only
     /// `stat`ed: `git describe --dirty` knows changes by `stat` alone.
@@ -12,13 +14,21 @@ pub enum Input {
     /// The path itself, links not followed: the target when it is a link, else like [`Input::Path`].
     Link(Vec<u8>),
     /// The nearest thing of this name in a directory above a root: what a search upward from a checkout would find.
-    Above { root: Root, name: Vec<u8> },
+    Above {
+        root: Root,
+        #[serde(with = "serde_bytes")]
+        name: Vec<u8>,
+    },
     /// Names in a directory.
     List(Vec<u8>),
     /// The canonical form of a path.
     Resolve(Vec<u8>),
     /// A program looked for in these directories; an empty one stands for those of `PATH`.
-    Search { name: Vec<u8>, dirs: Vec<Vec<u8>> },
+    Search {
+        #[serde(with = "serde_bytes")]
+        name: Vec<u8>,
+        dirs: Vec<Vec<u8>>,
+    },
     /// A variable's literal value.
     Env(Vec<u8>),
     /// The literal value of a variable that held a root of the checkout when it was read: binds.
@@ -33,7 +43,36 @@ pub enum Input {
     Messages,
 }
 
+impl Ord for Input {
+    fn cmp(&self, other: &Input) -> std::cmp::Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Input {
+    fn partial_cmp(&self, other: &Input) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Input {
+    fn order(&self) -> (&[u8], u8, Option<Root>, &[Vec<u8>]) {
+        match self {
+            Input::Path(p) => (p, 0, None, &[]),
+            Input::Link(p) => (p, 1, None, &[]),
+            Input::Resolve(p) => (p, 2, None, &[]),
+            Input::List(p) => (p, 3, None, &[]),
+            Input::Above { root, name } => (name, 4, Some(*root), &[]),
+            Input::Search { name, dirs } => (name, 5, None, dirs),
+            Input::Env(n) => (n, 6, None, &[]),
+            Input::EnvPlace(n) => (n, 7, None, &[]),
+            Input::EnvPortable(n) => (n, 8, None, &[]),
+            Input::EnvAll => (b"", 9, None, &[]),
+            Input::Place(root) => (b"", 10, Some(*root), &[]),
+            Input::Messages => (b"", 11, None, &[]),
+        }
+    }
+
     /// Holds only for one place of a root that moves with the checkout.
     pub fn binds(&self) -> bool {
         matches!(self, Input::Place(root) if root.moves_with_checkout()) || matches!(self, Input::EnvPlace(_))
