@@ -182,21 +182,22 @@ impl Roots {
         let mut out = text.to_vec();
         for (root, place) in &self.places {
             let needle = form.escape(place);
-            if memmem::find(&out, &needle).is_none() {
-                continue;
-            }
-            let mut next = Vec::with_capacity(out.len());
-            let mut from = 0;
-            for at in memmem::find_iter(&out, &needle) {
-                if at < from || !stands_alone(&out, at, needle.len()) {
+            let mut next = Vec::new();
+            let (mut copied, mut from) = (0, 0);
+            while let Some(at) = find(&out[from..], &needle).map(|at| from + at) {
+                from = at + needle.len();
+                if !stands_alone(&out, at, needle.len()) {
+                    from = at + 1;
                     continue;
                 }
-                next.extend_from_slice(&out[from..at]);
+                next.extend_from_slice(&out[copied..at]);
                 next.extend([MARK, root.letter()]);
-                from = at + needle.len();
+                copied = from;
             }
-            next.extend_from_slice(&out[from..]);
-            out = next;
+            if copied > 0 {
+                next.extend_from_slice(&out[copied..]);
+                out = next;
+            }
         }
         out
     }
@@ -212,7 +213,7 @@ impl Roots {
     fn decode_as(&self, stored: &[u8], form: Form) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(stored.len() + 64);
         let mut rest = stored;
-        while let Some(at) = memchr::memchr(MARK, rest) {
+        while let Some(at) = find(rest, &[MARK]) {
             out.extend_from_slice(&rest[..at]);
             let root = Root::of_letter(*rest.get(at + 1)?)?;
             out.extend(form.escape(self.place(root)?));
@@ -272,7 +273,7 @@ impl Roots {
 fn by_line(text: &[u8], mut each: impl FnMut(&[u8], Form) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() + 64);
     for line in text.split_inclusive(|b| *b == b'\n') {
-        let plain = match memmem::find(line, b": ") {
+        let plain = match find(line, b": ") {
             _ if line.starts_with(b"#") => line.len(),
             Some(end_of_target) => end_of_target,
             None => 0,
@@ -281,6 +282,16 @@ fn by_line(text: &[u8], mut each: impl FnMut(&[u8], Form) -> Option<Vec<u8>>) ->
         out.extend(each(&line[plain..], Form::Make)?);
     }
     Some(out)
+}
+
+/// The first place of `needle`. In short text without `memmem`, which asks the processor what it can do before its first
+/// search: on a virtual machine that takes longer than all searches of a hit.
+fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
+    const SHORT: usize = 4096;
+    if text.len() > SHORT {
+        return memmem::find(text, needle);
+    }
+    memchr::arch::all::memchr::One::new(needle[0]).iter(text).find(|&at| text[at..].starts_with(needle))
 }
 
 /// `/srv` stands in `-L/srv/lib`, not in `/srv2` or `/home/srv`.

@@ -582,7 +582,8 @@ fn named_roots(all: &[OsString], roots: &Roots, mapped: &[Vec<u8>], with_outputs
     let mut before: &[u8] = b"";
     for arg in all.iter().map(bytes) {
         // A flag that maps a place is no use of it.
-        let maps = arg.starts_with(b"-f") && memchr::memmem::find(arg, b"-prefix-map=").is_some();
+        let name = arg.split(|b| *b == b'=').next().unwrap_or_default();
+        let maps = arg.starts_with(b"-f") && name.len() < arg.len() && name.ends_with(b"-prefix-map");
         let goes_there = NAMES_OUTPUT.iter().any(|flag| arg.starts_with(flag) || before == *flag);
         let skipped = maps || goes_there && !with_outputs;
         let stored = if skipped { Vec::new() } else { roots.encode(arg, Form::Plain) };
