@@ -13,6 +13,7 @@ mod reason;
 mod record;
 mod restore;
 mod run;
+mod scan;
 mod sources;
 mod warn;
 mod world;

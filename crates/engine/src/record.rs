@@ -4,6 +4,7 @@ use crate::action::{Action, Kind, Outputs};
 use crate::adapter::cc;
 use crate::reason::{Reason, Why};
 use crate::run::{Ran, STREAM_LIMIT, said_something};
+use crate::scan::Scan;
 use crate::sources::{self, Variables};
 use crate::world::World;
 use crate::{Session, declared, declared_cc, observed};
@@ -15,10 +16,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Outputs up to this size stand in the entry itself: one file less to open on a hit.
-const INLINE: usize = 16 * 1024;
+const INLINE: u64 = 16 * 1024;
 
 /// Text longer than this is not searched for places; it is stored as bytes (and bound, if it holds one).
-const TEXT_LIMIT: usize = 16 << 20;
+const TEXT_LIMIT: u64 = 16 << 20;
 
 /// An output as it is on disk now.
 struct Found {
@@ -259,15 +260,22 @@ impl Session<'_> {
     }
 
     fn file(&self, action: &Action, place: &Path, shared: bool, leaked: &mut BTreeSet<Root>) -> io::Result<OutputKind> {
+        let meta = kache_os::stat(place)?;
+        let executable = meta.mode & 0o100 != 0;
+        let text = action.texts.iter().find(|(text, _)| text == place);
+        let perhaps_text = matches!(action.kind, Kind::BuildScript | Kind::Command) && meta.size <= TEXT_LIMIT;
+        if meta.size > INLINE && text.is_none() && !perhaps_text {
+            let mut scan = Scan::new(std::fs::File::open(place)?, scanned(action));
+            let digest = Digest::of_reader(&mut scan)?;
+            leaked.extend(scan.found);
+            self.store.put_file(place, &digest, executable, shared)?;
+            return Ok(OutputKind::File { data: Data::Blob { digest, size: scan.size }, executable });
+        }
         let data = std::fs::read(place)?;
-        let executable = kache_os::stat(place)?.mode & 0o100 != 0;
         let checkout = action.roots.of_checkout();
-        let form = if let Some((_, form)) = action.texts.iter().find(|(text, _)| text == place) {
+        let form = if let Some((_, form)) = text {
             Some(*form)
-        } else if matches!(action.kind, Kind::BuildScript | Kind::Command)
-            && is_text(&data)
-            && !checkout.leaks(&data).is_empty()
-        {
+        } else if perhaps_text && is_text(&data) && !checkout.leaks(&data).is_empty() {
             Some(Form::Plain)
         } else {
             None
@@ -288,7 +296,7 @@ impl Session<'_> {
             return Ok(OutputKind::Text { data, form, executable });
         }
         leaked.extend(scanned(action).leaks(&data));
-        if data.len() <= INLINE && !shared {
+        if data.len() as u64 <= INLINE && !shared {
             return Ok(OutputKind::File { data: Data::Inline(data), executable });
         }
         let digest = Digest::of(&data);
@@ -299,7 +307,7 @@ impl Session<'_> {
 
     /// Bytes into the entry, or, when they are many, into a blob.
     fn keep(&self, data: Vec<u8>) -> io::Result<Data> {
-        if data.len() <= INLINE {
+        if data.len() as u64 <= INLINE {
             return Ok(Data::Inline(data));
         }
         let digest = Digest::of(&data);
@@ -369,5 +377,5 @@ fn scanned(action: &Action) -> Roots {
 
 /// Text may hold placeholders: they start with NUL, which text does not contain.
 fn is_text(data: &[u8]) -> bool {
-    data.len() <= TEXT_LIMIT && memchr::memchr(0, data).is_none() && std::str::from_utf8(data).is_ok()
+    memchr::memchr(0, data).is_none() && std::str::from_utf8(data).is_ok()
 }
