@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 pub enum Input {
     /// What a path leads to, links followed: a file's bytes, a directory, nothing. Also of files that were only
     /// `stat`ed: `git describe --dirty` knows changes by `stat` alone.
-    Path(Vec<u8>),
+    Path(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The path itself, links not followed: the target when it is a link, else like [`Input::Path`].
-    Link(Vec<u8>),
+    Link(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The nearest thing of this name in a directory above a root: what a search upward from a checkout would find.
     Above {
         root: Root,
@@ -20,9 +20,9 @@ pub enum Input {
         name: Vec<u8>,
     },
     /// Names in a directory.
-    List(Vec<u8>),
+    List(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The canonical form of a path.
-    Resolve(Vec<u8>),
+    Resolve(#[serde(with = "serde_bytes")] Vec<u8>),
     /// A program looked for in these directories; an empty one stands for those of `PATH`.
     Search {
         #[serde(with = "serde_bytes")]
@@ -30,11 +30,11 @@ pub enum Input {
         dirs: Vec<Vec<u8>>,
     },
     /// A variable's literal value.
-    Env(Vec<u8>),
+    Env(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The literal value of a variable that held a root of the checkout when it was read: binds.
-    EnvPlace(Vec<u8>),
+    EnvPlace(#[serde(with = "serde_bytes")] Vec<u8>),
     /// A variable's value with roots as placeholders.
-    EnvPortable(Vec<u8>),
+    EnvPortable(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Every variable but named noise, roots as placeholders.
     EnvAll,
     /// Where a root is: the entry is bound to it.
@@ -107,7 +107,7 @@ pub enum State {
     /// A device, a socket, …: nothing to hash.
     Other,
     /// A name or text: a link's target, a canonical path, a variable's value, a program's place with its content.
-    Text(Vec<u8>),
+    Text(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Anything long, by its digest.
     Hashed(Digest),
     /// Looking failed with this error number.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Bytes, kept in the record when few, else as a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Data {
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     Blob { digest: Digest, size: u64 },
 }
 
@@ -25,13 +25,14 @@ pub enum OutputKind {
         executable: bool,
     },
     /// A symbolic link; its target in stored form.
-    Symlink(Vec<u8>),
+    Symlink(#[serde(with = "serde_bytes")] Vec<u8>),
     Dir,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Where it goes, in stored form.
+    #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
     pub kind: OutputKind,
     /// May share its inode with other checkouts where there are no reflinks (cargo's `.rlib`, a script's real program).
