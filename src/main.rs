@@ -68,6 +68,6 @@ fn command(args: &[OsString]) -> ! {
     let cli = std::env::current_exe().unwrap_or_default().with_file_name("kache-cli");
     let error = kache_os::exec(&cli, "kache".as_ref(), args, &[]);
     eprintln!("kache: cannot execute {}: {error}", cli.display());
-    eprintln!("kache: install both binaries, for example with `cargo install --path .` in kache's sources");
+    eprintln!("kache: install both binaries, for example with `cargo install --locked --path .` in kache's sources");
     std::process::exit(127)
 }

@@ -12,7 +12,7 @@ pub fn programs(context: &Context) -> Finding {
     const ABOUT: &str = "programs";
     let wrapper = context.wrapper();
     let (at, here) = (wrapper.display(), concat!("kache ", env!("CARGO_PKG_VERSION")));
-    let advice = "install again: cargo install --path . installs both";
+    let advice = "install again: cargo install --locked --path . installs both";
     match version_of(&wrapper) {
         Err(e) => problem(ABOUT, format!("the wrapper {at} can't be run: {e}"), advice),
         Ok(other) if other != here => problem(ABOUT, format!("{at} is {other:?}, the commands are of {here}"), advice),
