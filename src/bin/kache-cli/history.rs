@@ -115,10 +115,18 @@ pub fn begin(event: &Event) -> u64 {
     event.time.saturating_sub(event.ms.max(0.0) as u64)
 }
 
-/// A build that may go on.
-#[derive(Default)]
-struct Open {
-    events: Vec<Event>,
+/// Where an event belongs: its build directory, else where it ran. What was passed through before a directory was known
+/// belongs nowhere of its own.
+pub fn place(event: &Event) -> Option<&str> {
+    let looked_up = matches!(event.outcome, Outcome::Hit | Outcome::Dup | Outcome::Miss);
+    event.build_dir.as_deref().or_else(|| looked_up.then_some(&*event.dir))
+}
+
+/// A build that may go on. The log does not name builds. One run calls for a unit once, so the return of a unit tells of
+/// another build, as does a long pause. Probes of configure scripts return all the time.
+#[derive(Clone, Debug, Default)]
+pub struct Open {
+    pub events: Vec<Event>,
     end: u64,
     /// Where each unit, and each crate by its source, stands in `events`.
     units: HashMap<(String, String), usize>,
@@ -134,6 +142,25 @@ fn of_crate(event: &Event) -> (String, String) {
 }
 
 impl Open {
+    /// Takes an event of this place. The build it ended, if it began another.
+    pub fn take(&mut self, event: Event) -> Option<Vec<Event>> {
+        let silence = begin(&event).saturating_sub(self.end);
+        let over = self.events.is_empty() || silence > BUILD_GAP_MS;
+        let at = match place(&event) {
+            None if over => return None,
+            Some(_) if over => Some(self.events.len()),
+            Some(_) if !is_probe(&event) => self.returned(&event, silence),
+            _ => None,
+        };
+        let ended = at.map(|at| {
+            let mut next = Open::default();
+            self.events.drain(at..).for_each(|event| next.add(event));
+            std::mem::replace(self, next).events
+        });
+        self.add(event);
+        ended.filter(|events| !events.is_empty())
+    }
+
     fn add(&mut self, event: Event) {
         if !is_probe(&event) {
             self.units.insert(of_unit(&event), self.events.len());
@@ -143,15 +170,8 @@ impl Open {
         self.events.push(event);
     }
 
-    /// Where the next build begins in this one, when `next` belongs to it.
-    fn end_before(&self, next: &Event) -> Option<usize> {
-        let silence = begin(next).saturating_sub(self.end);
-        if !self.events.is_empty() && silence > BUILD_GAP_MS {
-            return Some(self.events.len());
-        }
-        if is_probe(next) || next.build_dir.is_none() {
-            return None;
-        }
+    /// Where the build of `next` begins, if something returns with it.
+    fn returned(&self, next: &Event, silence: u64) -> Option<usize> {
         let returned = self.units.get(&of_unit(next));
         // A crate may be compiled in several ways by one run, but not after a silence.
         let similar = self.crates.get(&of_crate(next)).filter(|_| next.action != "cc");
@@ -171,26 +191,17 @@ impl Open {
 }
 
 /// The builds of a part of the log, the one that ended last at the end. `events` are in order of time.
-///
-/// The log does not name builds. One run calls for a unit once, so the return of a unit tells of another build, as does a
-/// long pause. Probes of configure scripts return all the time.
 pub fn builds(events: impl IntoIterator<Item = Event>) -> Vec<Build> {
     let mut open: BTreeMap<String, Open> = BTreeMap::new();
     let mut builds = Vec::new();
     let mut newest = None;
     for event in events.into_iter().filter(|e| !is_query(e)) {
-        // What was passed through before its build directory was known belongs to what was built just before.
-        let Some(dir) = event.build_dir.clone().or_else(|| newest.clone()) else { continue };
-        let now = open.entry(dir.clone()).or_default();
-        if let Some(at) = now.end_before(&event) {
-            let mut next = Open::default();
-            now.events.drain(at..).for_each(|event| next.add(event));
-            builds.push(Build { dir: dir.clone(), events: std::mem::replace(now, next).events });
-        }
-        now.add(event);
+        let Some(dir) = place(&event).map(str::to_owned).or_else(|| newest.clone()) else { continue };
+        let ended = open.entry(dir.clone()).or_default().take(event);
+        builds.extend(ended.map(|events| Build { dir: dir.clone(), events }));
         newest = Some(dir);
     }
-    builds.extend(open.into_iter().map(|(dir, o)| Build { dir, events: o.events }));
+    builds.extend(open.into_iter().map(|(dir, o)| Build { dir, events: o.events }).filter(|b| !b.events.is_empty()));
     builds.sort_by_key(Build::end);
     builds
 }

@@ -244,8 +244,7 @@ impl Parsed {
     }
 
     fn name(&self) -> Option<String> {
-        let about =
-            self.output.as_deref().filter(|o| *o != Path::new("-")).or(self.sources.first().map(PathBuf::as_path));
+        let about = self.result().or_else(|| self.sources.first().cloned());
         Some(about?.file_name()?.to_string_lossy().into_owned())
     }
 
@@ -449,7 +448,8 @@ pub fn action(
     let all = expanded(given, &invocation.cwd, 0);
     let p = parse(&all, tool.contains("clang-cl"));
     let name = p.name().unwrap_or_else(|| tool.clone());
-    if settings.exclude.iter().any(|pattern| matches(pattern, &name)) {
+    let source = p.file().and_then(Path::file_name).map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    if settings.exclude.iter().any(|pattern| matches(pattern, &name) || matches(pattern, &source)) {
         return Err(Why::new(Reason::Excluded, name));
     }
     if !settings.observe {

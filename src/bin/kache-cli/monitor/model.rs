@@ -1,11 +1,10 @@
 //! What the monitor shows, as values: events, surveys and keys go in, rows come out. Knows neither terminals nor files.
 
-use crate::history::{Tally, is_query, sentence};
+use crate::history::{Open, Tally, begin, is_probe, is_query, place, sentence};
 use crate::screen::Input;
 use kache_key::Digest;
 use kache_store::{Event, Outcome, Usage};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::path::Path;
 use std::time::Duration;
 
 /// Finished compiles that can be scrolled to. Sums go on counting what is dropped.
@@ -13,9 +12,6 @@ const LOG: usize = 5000;
 
 /// Texts come from other processes: longer ones say no more.
 const TEXT: usize = 400;
-
-/// Events of one build directory further apart than this belong to different builds.
-const BUILD_GAP_MS: u64 = 60_000;
 
 /// Different things one reason was about, of which examples are kept.
 const SAMPLES: usize = 200;
@@ -93,18 +89,18 @@ pub struct Running {
 }
 
 /// The invocations of one cargo run, so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Build {
     pub begin: u64,
     pub end: u64,
     pub sums: Sums,
-    seen: HashSet<((String, String), Option<String>)>,
 }
 
 /// A build directory.
 #[derive(Clone, Debug, Default)]
 pub struct Project {
     pub build: Build,
+    open: Open,
     /// The newest key of each unit; none where there was nothing to look up or to store.
     units: HashMap<(String, String), (Option<Digest>, u64)>,
 }
@@ -345,43 +341,27 @@ impl Model {
         self.log.truncate(LOG);
     }
 
-    /// The log does not name builds: the return of an action begins another one, as does a long pause.
+    /// What was passed through before its build directory was known belongs to what was built just before.
     fn add_to_project(&mut self, event: &Event, finished: &Finished) {
-        let looked_up = matches!(event.outcome, Outcome::Hit | Outcome::Dup | Outcome::Miss);
-        let Some(dir) = self.project_of(event, finished, looked_up) else { return };
+        let Some(dir) = place(event).map(clean).or_else(|| self.current.clone()) else { return };
         let project = self.projects.entry(dir.clone()).or_default();
-        let begin = event.time.saturating_sub(event.ms as u64);
-        // Only in cargo's build directories do names tell units apart.
-        let place = if event.build_dir.is_some() { "" } else { &event.dir };
-        let unit = (clean(&format!("{place} {}", finished.unit)), finished.action.clone());
-        let action = (unit.clone(), event.weak.clone());
-        let build = &mut project.build;
-        let again = looked_up && build.seen.contains(&action);
-        if build.begin == 0 || again || begin > build.end.saturating_add(BUILD_GAP_MS) {
-            *build = Build { begin, ..Build::default() };
+        let is_new = project.open.take(event.clone()).is_some();
+        project.build = match is_new {
+            true => Build::default(),
+            false => project.build,
+        };
+        let added = if is_new { &project.open.events[..] } else { std::slice::from_ref(event) };
+        for event in added {
+            let build = &mut project.build;
+            build.begin = if build.begin == 0 { begin(event) } else { build.begin.min(begin(event)) };
+            build.end = build.end.max(event.time);
+            build.sums.add(event);
         }
-        build.begin = build.begin.min(begin);
-        build.end = build.end.max(event.time);
-        build.sums.add(event);
-        if looked_up {
-            build.seen.insert(action);
-        }
-        if event.outcome != Outcome::Skipped {
-            project.units.insert(unit, (finished.key, event.tool_ms));
+        // Probes of configure scripts are nothing that anybody wants restored.
+        if event.outcome != Outcome::Skipped && !is_probe(event) {
+            project.units.insert((finished.unit.clone(), finished.action.clone()), (finished.key, event.tool_ms));
         }
         self.current = Some(dir);
-    }
-
-    /// A C compile knows no build directory: it belongs to the outermost directory in which something was compiled before,
-    /// or begins one.
-    fn project_of(&self, event: &Event, finished: &Finished, looked_up: bool) -> Option<String> {
-        if event.build_dir.is_some() {
-            return Some(finished.place.clone());
-        }
-        let mut above: Vec<&Path> = Path::new(&finished.place).ancestors().collect();
-        above.reverse();
-        let known = above.into_iter().filter_map(Path::to_str).find(|dir| self.projects.contains_key(*dir));
-        known.map(String::from).or_else(|| looked_up.then(|| finished.place.clone()))
     }
 
     fn matches(&self, texts: &[&str]) -> bool {
@@ -439,7 +419,7 @@ impl Model {
                     row.held_bytes = row.held_bytes.saturating_add(held.bytes);
                     row.held_ms = row.held_ms.saturating_add(ms);
                 }
-                None => row.missing.push(unit.trim_start().to_string()),
+                None => row.missing.push(unit.clone()),
             }
         }
         row.missing.sort();

@@ -281,36 +281,29 @@ fn builds_and_sums() {
     assert!(model.current().is_none() && model.groups().is_empty() && model.finished().is_empty());
 }
 
-/// Guards: C compiles, which know no build directory, come together by the directory they ran in and those above it.
+/// Guards: C compiles come together by their project; what configure scripts try begins no build and is no unit; what was
+/// passed through before its place was known belongs to what was built just before.
 #[test]
 fn builds_of_c() {
     let mut model = Model::new("/c".into(), "the last 7 days".into());
-    let cc = |dir: &str, name: &str, weak: &str, time| Event {
+    let cc = |unit: &str, weak: &str, time| Event {
         action: "cc".into(),
-        unit: name.into(),
-        dir: dir.into(),
+        unit: unit.into(),
         weak: Some(weak.into()),
-        build_dir: None,
-        ..of(name, Outcome::Miss, time)
+        build_dir: Some("/zlib".into()),
+        ..of(unit, Outcome::Miss, time)
     };
-    let gcc = |time| {
-        because(
-            "unknown-flag",
-            "-E",
-            Event { build_dir: None, dir: "/zlib".into(), ..of("gcc", Outcome::Passthrough, time) },
-        )
-    };
+    let gcc = |time| because("unknown-flag", "-E", Event { build_dir: None, ..of("gcc", Outcome::Passthrough, time) });
     model.hear(News::CaughtUp);
     model.hear(News::Events(vec![gcc(0)]));
     assert!(model.projects().is_empty() && text(&model, (80, 20)).contains("1 passthrough"));
-    // One name with several contents, as configure scripts do, and one name in two directories.
-    let all =
-        [("/zlib", "a.o", "1"), ("/zlib", "a.o", "2"), ("/zlib/contrib", "a.o", "1"), ("/zlib/contrib", "b.o", "1")];
-    model.hear(News::Events((1..).zip(all).map(|(time, (dir, name, weak))| cc(dir, name, weak, time)).collect()));
+    let all = [("conftest.o", "1"), ("conftest.o", "2"), ("a.o", "1"), ("contrib/a.o", "1"), ("contrib/b.o", "1")];
+    model.hear(News::Events((1..).zip(all).map(|(time, (unit, weak))| cc(unit, weak, time)).collect()));
     model.hear(News::Events(vec![gcc(6), gcc(7)]));
     let project = &model.projects()[0];
-    assert_eq!((model.projects().len(), project.dir.as_str(), project.sums.tally.total()), (1, "/zlib", 6));
-    assert_eq!(project.units, 4);
-    model.hear(News::Events(vec![cc("/zlib", "a.o", "1", 8)]));
-    assert_eq!(model.projects()[0].sums.tally.total(), 1);
+    assert_eq!((model.projects().len(), project.dir.as_str(), project.sums.tally.total()), (1, "/zlib", 7));
+    assert_eq!(project.units, 4, "what was passed through is one, too");
+    // An edited source, and after it one that was compiled again before, but after a silence.
+    model.hear(News::Events(vec![cc("contrib/c.o", "1", 20), cc("a.o", "2", 21)]));
+    assert_eq!(model.projects()[0].sums.tally.total(), 2);
 }
