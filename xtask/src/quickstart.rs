@@ -15,9 +15,8 @@ use crate::system::{Done, about, find_on_path, root};
 
 const PAGE: &str = "docs/quickstart.md";
 
-/// Variables that may say how programs and the network are reached; nothing else of the caller's counts.
-const KEPT: [&str; 7] = ["PATH", "LANG", "RUSTUP_TOOLCHAIN", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE"];
-const KEPT_GROUPS: [&str; 4] = ["CARGO_REGISTRIES_", "CARGO_SOURCE_", "CARGO_HTTP_", "CARGO_NET_"];
+/// Nothing else of the caller's counts.
+const KEPT: [&str; 2] = ["LANG", "RUSTUP_TOOLCHAIN"];
 
 struct Step {
     command: String,
@@ -91,16 +90,16 @@ fn environment(home: &Path) -> Done<Vec<(String, String)>> {
     if registry.is_dir() {
         std::os::unix::fs::symlink(&registry, cargo.join("registry")).map_err(|e| about(registry.display(), e))?;
     }
-    let kept = |name: &str| KEPT.contains(&name) || KEPT_GROUPS.iter().any(|group| name.starts_with(group));
-    let mut env: Vec<(String, String)> = std::env::vars().filter(|(name, _)| kept(name)).collect();
+    let mut env: Vec<(String, String)> = std::env::vars().filter(|(name, _)| KEPT.contains(&name.as_str())).collect();
     let path = format!("{}:{}", cargo.join("bin").display(), std::env::var("PATH").unwrap_or_default());
-    env.retain(|(name, _)| name != "PATH");
     for (name, value) in [
         ("PATH", path),
         ("HOME", home.display().to_string()),
         ("RUSTUP_HOME", home_of("RUSTUP_HOME", ".rustup")),
         ("SHELL", "/bin/bash".into()),
         ("TERM", "xterm-256color".into()),
+        // What this project depends on was downloaded for this program; the page asks for no more.
+        ("CARGO_NET_OFFLINE", "true".into()),
     ] {
         env.push((name.into(), value));
     }
