@@ -163,6 +163,47 @@ fn another_target_directory() {
     assert_eq!(inside.stdout, "7\n");
 }
 
+/// Guards: a target directory beside the checkout, named as seen from it, is one like any other.
+#[test]
+fn a_target_directory_named_through_dots() {
+    let space = Space::new();
+    let trees = ["one/w", "another-place/w"].map(|at| {
+        let tree = space.tree(at);
+        workspace(&tree);
+        tree.write(".cargo/config.toml", "[build]\ntarget-dir = \"../out\"\n");
+        tree
+    });
+    for incremental in ["0", "1"] {
+        let built = |tree: &Tree<'_>| {
+            let out = tree.cargo("build").env("CARGO_INCREMENTAL", incremental).run();
+            (Snapshot::of(&tree.path.join("../out")), out)
+        };
+        let (_, first) = built(&trees[0]);
+        first.ok().check(first.actions().all(|e| e.stored() || e.is_hit()), "everything is stored");
+        remove(&trees[0].path.join("../out"));
+        trees[0].cargo("build").env("CARGO_INCREMENTAL", incremental).plain().run().ok();
+        let plain = Snapshot::of(&trees[0].path.join("../out"));
+        remove(&trees[0].path.join("../out"));
+        for tree in &trees {
+            let (files, out) = built(tree);
+            out.ok().all_hit();
+            files.same_names(&plain);
+            let of_make = |files: &Snapshot| files.only(|p| p.extension().is_some_and(|e| e == "d"));
+            if tree.path == trees[0].path {
+                of_make(&files).same_bytes(&of_make(&plain));
+            }
+            let again = built(tree).1;
+            again.ok().check(again.actions().next().is_none(), "the next build has nothing to do");
+            let app = tree.space.command(tree.path.join("../out/debug/app"), &tree.path).run();
+            assert_eq!(app.ok().stdout, "7 1 app/src/main.rs\n");
+            let other = trees.iter().find(|other| other.path != tree.path).expect("the other");
+            let out = tree.path.join("../out");
+            assert!(files_with(&out, other.path.to_str().unwrap()).is_empty(), "no trace of the other");
+            remove(&out);
+        }
+    }
+}
+
 #[test]
 fn another_build_directory() {
     let space = Space::new();

@@ -11,7 +11,7 @@ use crate::invocation::Invocation;
 use kache_config::Settings;
 use kache_key::{Root, Roots};
 use kache_os::bytes;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The target directory that `dir` lies in. Cargo marks one that it makes with `CACHEDIR.TAG` (and with `--target` the
 /// directory of each target below it as well); in one that was there before, each profile's directory has `.cargo-lock`.
@@ -53,6 +53,13 @@ fn add_build(roots: &mut Roots, build: &Path) {
     {
         roots.add(Root::BuildReal, bytes(&real));
     }
+}
+
+/// A directory by the one name that what was seen bears, where `..` gives it several.
+fn plain_dir(dir: PathBuf) -> PathBuf {
+    let dotted = dir.components().any(|part| part == Component::ParentDir);
+    let real = if dotted { kache_os::canonical_dir(&dir).ok() } else { None };
+    real.unwrap_or(dir)
 }
 
 /// `*` in a pattern stands for anything.

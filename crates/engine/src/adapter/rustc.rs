@@ -4,7 +4,7 @@
 //! with `-vV` and `- --print=…`. Under observation the flags' meanings do not matter: they are in the key as they are. Only
 //! what shapes names and places is read here.
 
-use super::{add_build, build_root, machine_roots, matches, prefix_maps};
+use super::{add_build, build_root, machine_roots, matches, plain_dir, prefix_maps};
 use crate::action::{Action, Kind, Outputs, ScriptProgram};
 use crate::invocation::Invocation;
 use crate::reason::{Reason, Why};
@@ -358,6 +358,7 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
 
     let out_dir = p.out_dir.clone().map(|d| invocation.cwd.join(d));
     let build = out_dir.as_deref().and_then(build_root);
+    let out_dir = out_dir.map(plain_dir);
     let mut roots = Roots::default();
     if let Some(build) = &build {
         add_build(&mut roots, build);
@@ -433,7 +434,7 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         fields,
         messages,
         outputs: Outputs::Written(expected),
-        scratch: p.incremental,
+        scratch: p.incremental.map(plain_dir),
         editing,
         source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),
         script,

@@ -3,7 +3,7 @@
 //! A run is an action like any other: what it was seen to read are its inputs, `OUT_DIR` and its streams are its outputs.
 //! What cargo sets for a build script always counts.
 
-use super::{add_build, build_root, machine_roots, matches, prefix_maps};
+use super::{add_build, build_root, machine_roots, matches, plain_dir, prefix_maps};
 use crate::action::{Action, Kind, Outputs};
 use crate::invocation::Invocation;
 use crate::reason::{Reason, Why};
@@ -73,6 +73,7 @@ pub fn action(
     if let Some(build) = build_root(&out_dir) {
         add_build(&mut roots, &build);
     }
+    let out_dir = plain_dir(out_dir);
     if let Some(workspace) = workspace_of(&invocation.cwd, super::cargo_home(invocation).as_deref()) {
         roots.add(Root::Workspace, bytes(&workspace));
     }
