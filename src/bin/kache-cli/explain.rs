@@ -21,6 +21,9 @@ use why::{Cause, Why};
 /// The last build is looked for among so many events; among more, when it began before them.
 const LAST_BUILD: usize = 5_000;
 
+/// Causes that are told to people; those of most units come first.
+const MOST_GROUPS: usize = 20;
+
 /// With `--since` the newest of so many events are explained.
 const MOST: usize = 200_000;
 
@@ -220,7 +223,7 @@ fn tell_builds(report: &Report, since: Option<Since>, out: &mut dyn Write) -> st
             all - restored
         )?;
     }
-    for group in &report.groups {
+    for group in report.groups.iter().take(MOST_GROUPS) {
         writeln!(out)?;
         let list = |units: &[String]| shorten(&units.join(", "), 400);
         match (&group.root.cause, &group.units[..]) {
@@ -241,6 +244,11 @@ fn tell_builds(report: &Report, since: Option<Since>, out: &mut dyn Write) -> st
             let many = count(group.dependents.len() as u64, "dependent");
             writeln!(out, "    {FAINT}and so{FAINT:#} {many}: {}", list(&group.dependents))?;
         }
+    }
+    if let Some(others @ [_, ..]) = report.groups.get(MOST_GROUPS..) {
+        let units = others.iter().map(|g| g.units.len() + g.dependents.len()).sum::<usize>() as u64;
+        let number = others.len() as u64;
+        writeln!(out, "\nBeside these {} of {}; --json tells all.", count(number, "cause"), count(units, "unit"))?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use kache_store::event::DAY_MS;
 use kache_store::{Day, Event, Found, KINDS, Outcome, SHARDS, Store, Usage};
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, params};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::ops::Range;
@@ -213,6 +214,8 @@ pub struct Index<'s> {
     store: &'s Store,
     db: Connection,
     days: Vec<Day>,
+    /// Days of the log that events were read from one by one.
+    logs: RefCell<HashMap<u64, std::fs::File>>,
 }
 
 impl<'s> Index<'s> {
@@ -255,7 +258,7 @@ impl<'s> Index<'s> {
         db.busy_timeout(std::time::Duration::from_secs(60))?;
         // Derived data: losing the newest part at a power cut costs reading it again.
         db.execute_batch("pragma synchronous = normal; pragma cache_size = -64000; pragma trusted_schema = off;")?;
-        let mut index = Index { store, db, days: store.event_days()? };
+        let mut index = Index { store, db, days: store.event_days()?, logs: RefCell::default() };
         index.db.execute_batch("begin immediate")?;
         match index.db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0))? {
             VERSION => {}
@@ -520,16 +523,10 @@ impl<'s> Index<'s> {
             format!("select day, at, end from uses where {which} and time < ?2 order by time desc, day desc, at desc");
         let mut rows = self.db.prepare(&sql)?;
         let mut rows = rows.query(params![id, number(before)])?;
-        let mut log: Option<(u64, std::fs::File)> = None;
         for _ in 0..MOST_USES {
             let Some(r) = rows.next()? else { break };
             let [day, at, end] = [r.get::<_, i64>(0)?, r.get(1)?, r.get(2)?].map(|n| n as u64);
-            if log.as_ref().is_none_or(|(open, _)| *open != day) {
-                let Some(day) = self.day(day) else { continue };
-                log = Some((day.number, std::fs::File::open(&day.path)?));
-            }
-            let event = log.as_ref().and_then(|(_, file)| Day::line(file, &(at..end)));
-            if event.is_some_and(|e| !take(e)) {
+            if self.event(day, &(at..end))?.is_some_and(|e| !take(e)) {
                 break;
             }
         }
@@ -653,17 +650,18 @@ impl<'s> Index<'s> {
     }
 
     fn events(&self, places: &[Place]) -> Result<Vec<Event>, Trouble> {
-        let mut open: HashMap<u64, std::fs::File> = HashMap::new();
-        let mut events = Vec::new();
-        for place in places {
-            let Some(day) = self.day(place.day) else { continue };
-            let file = match open.entry(place.day) {
-                std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
-                std::collections::hash_map::Entry::Vacant(free) => free.insert(std::fs::File::open(&day.path)?),
-            };
-            events.extend(Day::line(file, &place.at));
-        }
-        Ok(events)
+        let found = places.iter().map(|place| self.event(place.day, &place.at));
+        Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    fn event(&self, day: u64, at: &Range<u64>) -> Result<Option<Event>, Trouble> {
+        let Some(day) = self.day(day) else { return Ok(None) };
+        let mut logs = self.logs.borrow_mut();
+        let log = match logs.entry(day.number) {
+            std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
+            std::collections::hash_map::Entry::Vacant(free) => free.insert(std::fs::File::open(&day.path)?),
+        };
+        Ok(Day::line(log, at))
     }
 }
 

@@ -34,7 +34,7 @@ const COMMANDS: [&[&str]; 13] = [
     &["report", "--format", "json", "--since", "all"],
     &["explain"],
     &["explain", "crate-7"],
-    &["explain", "--since", "24h"],
+    &["explain", "--since", "1h"],
     &["show", "KEY"],
 ];
 
