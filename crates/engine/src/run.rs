@@ -60,7 +60,8 @@ impl Session<'_> {
             Ok(key) => (ending.stored, ending.key) = (true, Some(key)),
             Err(why) => {
                 if why.reason == Reason::StoreFailed {
-                    self.warn(&format!("{}: {}", why.reason.explanation().sentence, why.detail));
+                    let sentence = why.reason.explanation().sentence;
+                    self.warn(&format!("{sentence}: {} (kache doctor tells more)", why.detail));
                 }
                 ending.why = Some(why);
             }
@@ -76,7 +77,7 @@ impl Session<'_> {
         let observer =
             if self.settings.observe { self.observer() } else { Err(std::io::ErrorKind::Unsupported.into()) };
         if let (Err(error), true) = (&observer, self.settings.observe) {
-            self.warn(&format!("nothing is stored: {error}"));
+            self.warn(&format!("nothing is stored: {error} (kache doctor tells more)"));
         }
         let observer = observer.ok();
         let mut env = self.invocation.env.clone();

@@ -113,8 +113,8 @@ fn about(editor: &Editor, ink: Ink, area: Rect, cells: &mut Buffer) {
     for (row, text) in (1..last - 1).zip(wrapped(setting.doc, width)) {
         put(cells, area, row, Line::raw(format!(" {text}")));
     }
-    let default = if setting.default.is_empty() { String::new() } else { format!("  default {}", setting.default) };
-    let facts = format!(" {} {}  takes {}{default}", setting.name, setting.variable, setting.kind.accepts());
+    let default = if setting.default.is_empty() { String::new() } else { format!(" · default {}", setting.default) };
+    let facts = format!(" {} · {} · takes {}{default}", setting.name, setting.variable, setting.kind.accepts());
     put(cells, area, last - 1, Line::styled(facts, ink.faint()));
     let said = editor.said(n);
     let mut spans = vec![Span::raw(" ")];
