@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 /// Events of one build directory further apart than this belong to different builds.
 const BUILD_GAP_MS: u64 = 60_000;
 
-/// Between two runs of a build tool there is mostly more silence than this.
+/// Between two runs of a build tool there is mostly more silence than the first; the second tells without another sign.
+const PAUSE_MS: u64 = 300;
 const SILENCE_MS: u64 = 2_000;
 
 /// The tool was asked about itself (`-vV`, `--print`): no work a cache could save.
@@ -88,9 +89,9 @@ const PROBES: &[&str] = &["conftest", "CMakeTmp", "CMakeScratch", "CompilerId", 
 /// The compile asked something of the machine; nothing of the project came of it.
 pub fn is_probe(event: &Event) -> bool {
     let texts = [Some(&event.unit), event.source.as_ref(), event.output.as_ref()];
-    // What comes from standard input and goes to standard output is an answer, too.
+    // What goes to standard output, or nowhere, is an answer, too.
     let named = || texts.into_iter().flatten().any(|t| PROBES.iter().any(|p| t.contains(p)));
-    event.action == "cc" && (event.unit == "-" || named())
+    event.action == "cc" && (matches!(&*event.unit, "-" | "/dev/null") || named())
 }
 
 /// The invocations of one run of cargo, make and the like, oldest first.
@@ -177,7 +178,7 @@ impl Open {
         let similar = self.crates.get(&of_crate(next)).filter(|_| next.action != "cc");
         let found = *returned.or(similar)?;
         // What came before that, but after a longer silence, belongs to the next build as well.
-        let (mut at, mut longest) = (self.events.len(), SILENCE_MS.max(silence));
+        let (mut at, mut longest) = (self.events.len(), PAUSE_MS.max(silence));
         let mut end = self.events[..=found].iter().map(|e| e.time).max().unwrap_or(0);
         for (n, event) in self.events.iter().enumerate().skip(found + 1) {
             let silence = begin(event).saturating_sub(end);

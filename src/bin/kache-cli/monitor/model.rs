@@ -52,7 +52,7 @@ impl Sums {
         match event.outcome {
             Outcome::Hit | Outcome::Dup => {
                 self.restored_ms = self.restored_ms.saturating_add(event.tool_ms);
-                self.saved_ms += (event.tool_ms as f64 - event.ms).max(0.0);
+                self.saved_ms += (event.tool_ms as f64 - event.ms.max(0.0)).max(0.0);
             }
             Outcome::Miss => self.missed_ms = self.missed_ms.saturating_add(event.tool_ms),
             Outcome::Passthrough | Outcome::Skipped | Outcome::Error => {}
