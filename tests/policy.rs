@@ -127,6 +127,23 @@ fn a_build_says_one_line() {
     }
 }
 
+/// Guards: a script that builds is one build, whichever shells it starts.
+#[test]
+fn a_script_says_one_line() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("unit.rs", "");
+    let line = |n: u32| {
+        let names = format!("--crate-name unit --crate-type lib --out-dir out{n} unit.rs");
+        format!("(true; {} {} {names}; true)\n", kache().display(), rustc().display())
+    };
+    let script: String = (0..3).map(line).collect();
+    let run = space.command("sh", &tree.path).arg("-c").arg(script).env("KACHE_CACHE_DIR", space.cache());
+    let out = run.env("KACHE_CONFIG", "").env("KACHE_BASE_DIR", "here").run();
+    out.ok().check(warnings(&out).len() == 1, "one line");
+    assert!((0..3).all(|n| tree.path.join(format!("out{n}/libunit.rlib")).is_file()));
+}
+
 /// Guards: make and the makes below it are one build, and what asks a compiler for its messages gets the compiler's alone.
 #[test]
 fn a_make_says_one_line() {

@@ -73,15 +73,17 @@ impl Session<'_> {
     }
 }
 
-/// The process this build is all below, and whether it is one that builds; else our parent.
+/// The process this build is all below, and whether it is one that builds; else the command that a person started.
 fn build() -> (Process, bool) {
     let parent = kache_os::parent_process_id();
-    let nothing_known = Process { id: parent, parent: 0, name: String::new(), started: 0 };
     let builds = |p: &Process| BUILDERS.contains(&p.name.as_str());
     let upward = std::iter::successors(kache_os::process(parent), |p| kache_os::process(p.parent));
     let found = upward.take_while(|p| builds(p) || SHELLS.contains(&p.name.as_str())).filter(builds).last();
-    match found {
-        Some(build) => (build, true),
-        None => (kache_os::process(parent).unwrap_or(nothing_known), false),
+    if let Some(build) = found {
+        return (build, true);
     }
+    let leader = kache_os::process(parent).map_or(parent, |p| p.leader);
+    // It may have ended before what it started.
+    let gone = Process { id: leader, parent: 0, leader, name: String::new(), started: 0 };
+    (kache_os::process(leader).unwrap_or(gone), false)
 }

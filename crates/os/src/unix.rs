@@ -457,6 +457,8 @@ pub fn holders(dir: &Path) -> Vec<Holder> {
 pub struct Process {
     pub id: u32,
     pub parent: u32,
+    /// The leader of its process group: what a person started as one command.
+    pub leader: u32,
     /// Its program's, as far as the kernel keeps it.
     pub name: String,
     /// In clock ticks since the system started: with the number, this is one process only.
@@ -465,11 +467,12 @@ pub struct Process {
 
 pub fn process(id: u32) -> Option<Process> {
     let stat = read_bounded(Path::new(&format!("/proc/{id}/stat")), 1 << 16).ok()?;
-    // `1234 (NAME) S PARENT …`: the name may hold anything; the start is the 20th field behind it.
+    // `1234 (NAME) S PARENT GROUP …`: the name may hold anything; the start is the 20th field behind it.
     let stat = String::from_utf8_lossy(&stat);
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let field = |n: usize| rest.split_whitespace().nth(n);
-    Some(Process { id, parent: field(1)?.parse().ok()?, name: name.into(), started: field(19)?.parse().ok()? })
+    let number = |n: usize| field(n)?.parse::<u32>().ok();
+    Some(Process { id, parent: number(1)?, leader: number(2)?, name: name.into(), started: field(19)?.parse().ok()? })
 }
 
 /// The standard error of another process, for a line of our own; only where that can take lines of several: a terminal or
