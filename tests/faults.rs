@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::common::*;
 
@@ -283,8 +284,13 @@ fn read_only_cache() {
     let from = at.to_str().unwrap();
     let mount = Mount::new(&["--bind", from], &at);
     if mount.is_some() {
-        let done = Command::new("mount").args(["-o", "remount,bind,ro"]).arg(&at).status().unwrap();
-        assert!(done.success());
+        // Housekeeping, which the first build started beside it, may have a file open for writing.
+        let remount = || Command::new("mount").args(["-o", "remount,bind,ro"]).arg(&at).status().unwrap().success();
+        let start = Instant::now();
+        while !remount() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{} stays busy", at.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     } else {
         let done = Command::new("chmod").args(["-R", "a-w"]).arg(&at).status().unwrap();
         assert!(done.success());
@@ -327,7 +333,7 @@ fn cache_vanishes_during_the_build() {
     tree.write("unit.rs", &text);
     let mut running = unit.compile().spawn();
     while running.is_running() && files_below(&tree.path.join("target/debug/deps")).is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     let _ = fs::remove_dir_all(space.cache());
     running.wait().ok();
