@@ -252,6 +252,10 @@ fn full_disk() {
         };
         for _ in 0..3 {
             unit.assert_right(&unit.compile().run());
+            let names = std::fs::read_dir(space.cache().join("v1/tmp")).into_iter().flatten();
+            let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let left: Vec<String> = names.filter(|name| !name.starts_with("kache-warned-")).collect();
+            assert_eq!(left, [""; 0], "begun and left, with {kilobytes} kB");
         }
     }
 }

@@ -145,15 +145,18 @@ impl Store {
     /// `cargo clean` has just freed it passes over each for some seconds (`recently_deleted`), which took a third of a
     /// restore's time.
     fn write_into(&self, dest: &Path, write: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        // On a full disk, what was written would keep the little that is left.
+        let or_gone = |at: &Path, done: io::Result<()>| done.inspect_err(|_| drop(std::fs::remove_file(at)));
         if self.same_device(dest) {
             let near = self.temp();
-            match self.making_parent(&near, || write(&near)).and_then(|()| self.move_to(&near, dest)) {
+            let written = self.making_parent(&near, || write(&near));
+            match or_gone(&near, written.and_then(|()| self.move_to(&near, dest))) {
                 Err(e) if must_be_beside(&e) => {}
                 other => return kache_os::at(dest, other),
             }
         }
         let beside = self.beside(dest);
-        kache_os::at(dest, write(&beside).and_then(|()| self.move_to(&beside, dest)))
+        kache_os::at(dest, or_gone(&beside, write(&beside).and_then(|()| self.move_to(&beside, dest))))
     }
 
     /// Asked once: the outputs of one action lie on one device.
@@ -171,9 +174,6 @@ impl Store {
         // Replacing a file by rename makes ext4 write the new one out at once (auto_da_alloc).
         let _ = std::fs::remove_file(dest);
         let moved = std::fs::rename(temp, dest);
-        if moved.is_err() {
-            let _ = std::fs::remove_file(temp);
-        }
         self.step();
         moved
     }
