@@ -53,6 +53,7 @@ impl Session<'_> {
             }
             None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new(), true),
         };
+        world.learn(&set.inputs);
         let same = if action.kind == Kind::Cc { twins(world, &set)? } else { Vec::new() };
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
         self.install_script(action).map_err(failed)?;

@@ -8,6 +8,7 @@ use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What `lstat` said, or its error number.
 type Looked = Result<Meta, Option<i32>>;
@@ -206,6 +207,31 @@ impl<'a> World<'a> {
         let digest = Digest::of_reader(&mut File::open(path)?)?;
         self.remember(meta, digest);
         Ok(digest)
+    }
+
+    /// Takes the digests of large files of the machine that the memo does not know, several at a time: before the first
+    /// compile of all, nothing else can be done while a toolchain's 300 MB are read.
+    pub fn learn(&self, inputs: &[Input]) {
+        const LARGE: u64 = 4 << 20;
+        let unknown = |input: &Input| {
+            let Input::Path(stored) = input else { return None };
+            let file = path(stored).is_absolute().then(|| path(stored).to_path_buf())?;
+            let meta = kache_os::stat(&file).ok().filter(|m| m.is_file() && m.size >= LARGE)?;
+            self.memo.get(&meta).is_none().then_some((file, meta))
+        };
+        let files: Vec<(PathBuf, Meta)> = inputs.iter().filter_map(unknown).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let taken = std::iter::from_fn(|| files.get(next.fetch_add(1, Ordering::Relaxed)));
+            let hashed = taken.map(|(file, meta)| Ok((*meta, Digest::of_reader(&mut File::open(file)?)?)));
+            hashed.filter_map(io::Result::ok).collect::<Vec<(Meta, Digest)>>()
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+            let hashed = work().into_iter().chain(threads.into_iter().filter_map(|t| t.join().ok()).flatten());
+            hashed.for_each(|(meta, digest)| self.remember(&meta, digest));
+        });
     }
 
     /// Whether the file holds what kache itself wrote or recorded: that is final, however new its times are.
