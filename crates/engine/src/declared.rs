@@ -62,10 +62,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     let mut siblings: Vec<PathBuf> = info.files.iter().filter_map(|f| sources::module_siblings(f)).collect();
     siblings.retain(|s| !info.files.contains(s));
     for file in info.files.iter().chain(&action.externs) {
-        let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
-        if !meta.settled(start, settings.too_new_ms) && !world.is_known_output(file, &meta) {
-            return Err(Why::new(Reason::TooNew, file.display()));
-        }
+        world.was_settled(file, start)?;
     }
     for file in info.files.iter().chain(&action.externs).chain(&siblings) {
         inputs.insert(Input::Path(world.roots.encode_path(bytes(file))));

@@ -9,7 +9,6 @@ use crate::action::Action;
 use crate::reason::{Reason, Why};
 use crate::sources;
 use crate::world::World;
-use kache_config::Settings;
 use kache_key::{Input, PathSet};
 use kache_os::{Stamp, bytes};
 use std::collections::BTreeSet;
@@ -32,7 +31,7 @@ struct Told {
 }
 
 /// The path set of a finished compile.
-pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Settings) -> Result<PathSet, Why> {
+pub fn path_set(action: &Action, world: &World, start: Stamp) -> Result<PathSet, Why> {
     let info = sources::dep_info(action).ok_or(Why::new(Reason::Blind, "there is no dependency file"))?;
     let told = ask(action, world)?;
     let mut files: Vec<PathBuf> = info.files.iter().map(|file| plain(file)).collect();
@@ -41,10 +40,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     let mut beside: BTreeSet<PathBuf> = BTreeSet::from([action.cwd.clone()]);
     beside.extend(files.iter().filter_map(|file| file.parent().map(Path::to_path_buf)));
     for file in &files {
-        let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
-        if !meta.settled(start, settings.too_new_ms) && !world.is_known_output(file, &meta) {
-            return Err(Why::new(Reason::TooNew, file.display()));
-        }
+        world.was_settled(file, start)?;
         for (at, dir) in told.search.iter().enumerate() {
             let Ok(name) = file.strip_prefix(dir) else { continue };
             places.extend(told.search[..at].iter().chain(&beside).map(|earlier| earlier.join(name)));

@@ -48,9 +48,7 @@ impl Session<'_> {
                 (seen.path_set, seen.written, seen.macro_free)
             }
             None if self.settings.observe => return Err(Why::new(Reason::Blind, "the observer could not be placed")),
-            None if action.kind == Kind::Cc => {
-                (declared_cc::path_set(action, world, ran.started, self.settings)?, Vec::new(), true)
-            }
+            None if action.kind == Kind::Cc => (declared_cc::path_set(action, world, ran.started)?, Vec::new(), true),
             None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new(), true),
         };
         world.learn(&set.inputs);

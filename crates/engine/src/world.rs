@@ -1,6 +1,7 @@
 //! The world as it is now: the state of any input, with the digest memo in between.
 
 use crate::invocation::Invocation;
+use crate::reason::{Reason, Why};
 use kache_key::{Digest, Form, Framed, Input, Root, Roots, State};
 use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
@@ -245,6 +246,15 @@ impl<'a> World<'a> {
             self.memo.put(meta, known);
         }
         same
+    }
+
+    /// Whether a file that was read since `start` held the same all the time, as far as its times tell.
+    pub fn was_settled(&self, file: &Path, start: Stamp) -> Result<(), Why> {
+        let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
+        if meta.settled(start, self.margin_ms) || self.is_known_output(file, &meta) {
+            return Ok(());
+        }
+        Err(Why::new(Reason::TooNew, file.display()))
     }
 
     fn remember(&self, meta: &Meta, digest: Digest) {
