@@ -1,0 +1,277 @@
+//! What a run's touches mean once all are known: its inputs, the files it wrote, or why its result is not stored.
+//!
+//! Knows nothing about records and processes: [`super::Reading`] has gone through them.
+
+use super::{Observed, Reading};
+use crate::action::{Kind, Outputs};
+use crate::programs::EnvUse;
+use crate::reason::{Reason, Why};
+use crate::sources::Variables;
+use crate::world::{is_noise, is_plumbing};
+use kache_key::{Input, PathSet, Root};
+use kache_os::{Stamp, bytes, path};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// Variables that do not reach results of programs which ask by name. Each with its reason.
+const ENV_NOISE: &[(&str, &str)] = &[
+    ("PATH", "what is searched for on it is an input by itself"),
+    ("TMPDIR", "where scratch is"),
+    ("TMP", "where scratch is"),
+    ("TEMP", "where scratch is"),
+    ("COLLECT_*", "set by gcc for its own parts"),
+    ("RUST_BACKTRACE", "messages of crashes"),
+    ("RUST_LIB_BACKTRACE", "messages of crashes"),
+    ("RUST_MIN_STACK", "the size of stacks"),
+    ("RUSTC_LOG*", "messages"),
+    ("RUSTC_ICE", "messages of crashes"),
+    ("NO_COLOR", "how messages look; cargo has them rendered both ways"),
+    ("CLICOLOR*", "how messages look"),
+    ("FORCE_COLOR", "how messages look"),
+    ("LANG", "the language of messages; cargo's tools have one"),
+    ("LC_*", "the language of messages"),
+    ("LANGUAGE", "the language of messages"),
+    ("MALLOC_*", "the allocator"),
+    ("RUSTUP_*", "which toolchain is meant; the one that ran is an input"),
+];
+
+/// Directories that are the machine's wherever a checkout lies (hier(7)).
+const MACHINE: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/bin", "/sbin", "/opt"];
+
+fn noisy_variable(name: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(name);
+    is_noise(name) || ENV_NOISE.iter().any(|(pattern, _)| crate::adapter::matches(pattern, &text))
+}
+
+impl Reading<'_> {
+    pub(super) fn finish(mut self, start: Stamp, macro_free: bool, variables: &Variables) -> Result<Observed, Why> {
+        self.files(start)?;
+        self.environment(variables);
+        self.places();
+        let written = self.written()?;
+        let mut inputs: Vec<Input> = self.inputs.into_iter().collect();
+        inputs.extend(self.action.bound_to.iter().map(|root| Input::Place(*root)));
+        inputs.sort();
+        inputs.dedup();
+        Ok(Observed { path_set: PathSet { inputs, bound: None }, written, macro_free })
+    }
+
+    /// What an action found around its checkout, it would look for around another one: beside the place itself, which
+    /// may have been meant (`../shared/file` and `/home/u/shared/file` look the same here), the same place as seen from
+    /// there is an input.
+    fn surroundings(&self, name: &[u8], input: &Input) -> Vec<Input> {
+        let roots = self.world.roots;
+        let of_machine = match roots.innermost(name) {
+            None => MACHINE.iter().any(|dir| path(name).starts_with(dir)),
+            // Dot files are the user's settings wherever the checkout is.
+            Some(Root::Home) => roots.encode_path(name).get(2..4) == Some(b"/."),
+            Some(root) => root != Root::Temp,
+        };
+        if of_machine || self.is_given_kache(name) {
+            return Vec::new();
+        }
+        // What lies in the user's or the temporary directory is around a checkout only if that lies there too.
+        let around = roots.innermost(name).and_then(|root| roots.place(root)).map(path);
+        let (parent, file) = (path(name).parent(), path(name).file_name());
+        let mut found = Vec::new();
+        for root in [Root::Workspace, Root::Build] {
+            let Some(place) = roots.place(root).map(path) else { continue };
+            if around.is_some_and(|outer| !place.starts_with(outer)) {
+                continue;
+            }
+            let upward = parent.is_some_and(|dir| place.starts_with(dir)) && !place.starts_with(path(name));
+            match (input, file) {
+                (Input::Path(_) | Input::Link(_), Some(file)) if upward => {
+                    found.push(Input::Above { root, name: bytes(file).to_vec() });
+                }
+                (Input::Path(_), _) => found.extend(roots.encode_from(root, name).map(Input::Path)),
+                (Input::Link(_), _) => found.extend(roots.encode_from(root, name).map(Input::Link)),
+                (Input::List(_), _) => found.extend(roots.encode_from(root, name).map(Input::List)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// kache, or a shim, by a place that a variable gives (`CC="/home/u/tools/kache gcc"`): no place as seen from the
+    /// checkout.
+    fn is_given_kache(&self, name: &[u8]) -> bool {
+        let mut given = self.world.invocation.env.iter().filter(|(variable, _)| !is_plumbing(bytes(variable)));
+        let is_kache = || {
+            let [kache, it] = [self.kache.as_deref()?, path(name)].map(|p| kache_os::stat(p).ok());
+            Some(kache?.same_file(&it?))
+        };
+        given.any(|(_, value)| bytes(value).split(|b| *b == b' ').next() == Some(name)) && is_kache() == Some(true)
+    }
+
+    /// Of a path of the machine that is not there, the first directory on the way that is missing: one look instead of
+    /// one for each file that a linker would have liked to find there.
+    fn missing(&self, input: Input) -> Input {
+        let Input::Path(stored) = &input else { return input };
+        let Some(place) = self.world.place(stored) else { return input };
+        if !matches!(self.world.roots.innermost(bytes(&place)), None | Some(Root::Toolchain)) {
+            return input;
+        }
+        let absent = |dir: &&Path| kache_os::stat(dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        match place.ancestors().skip(1).take_while(absent).last() {
+            Some(dir) => Input::Path(self.stored(bytes(dir))),
+            None => input,
+        }
+    }
+
+    /// What was looked at and is not the action's own becomes an input, if it is still what was seen.
+    fn files(&mut self, start: Stamp) -> Result<(), Why> {
+        let outputs: HashSet<&Path> = match &self.action.outputs {
+            Outputs::Written(expected) => expected.iter().map(PathBuf::as_path).collect(),
+            Outputs::Tree(_) | Outputs::Below(_) => HashSet::new(),
+        };
+        let out_tree = match &self.action.outputs {
+            Outputs::Tree(dir) => Some(dir.as_path()),
+            Outputs::Written(_) | Outputs::Below(_) => None,
+        };
+        let below = matches!(self.action.outputs, Outputs::Below(_));
+        let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
+        for (name, input) in std::mem::take(&mut self.of_path) {
+            let history = self.paths.get(&name).copied().unwrap_or_default();
+            let place = path(&name);
+            let temporary = self.world.roots.innermost(&name) == Some(Root::Temp);
+            if self.own(&name) || outputs.contains(place) {
+                continue;
+            }
+            if out_tree.is_some_and(|dir| place.starts_with(dir) && place != dir) {
+                // Below OUT_DIR, which was empty when this is stored, all is the action's own.
+                continue;
+            }
+            if history.written {
+                // A tool may look whether its output is there, and replace it.
+                if history.found && (history.read || !below) {
+                    return Err(Why::new(Reason::ChangedInput, place.display()));
+                }
+                continue;
+            }
+            self.inputs.extend(self.surroundings(&name, &input));
+            let input = if history.missed { self.missing(input) } else { input };
+            if !checked.insert((name.clone(), matches!(input, Input::Link(_)))) {
+                self.inputs.insert(input);
+                continue;
+            }
+            let meta = match input {
+                Input::Link(_) => kache_os::lstat(place),
+                _ => kache_os::stat(place),
+            };
+            match meta {
+                Ok(meta) if history.opened != 0 && !meta.is_file() && meta.kind != kache_os::FileKind::Dir => {
+                    return Err(Why::new(Reason::SpecialInput, place.display()));
+                }
+                Ok(_) if history.missed => return Err(Why::new(Reason::ChangedInput, place.display())),
+                // What was read may lie elsewhere since, unchanged, with another in its place.
+                Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
+                    return Err(Why::new(Reason::ChangedInput, place.display()));
+                }
+                Ok(meta) => {
+                    let is_list = matches!(input, Input::List(_));
+                    let counts = meta.is_file() || is_list;
+                    let new = meta.mtime != kache_store::SEAL && !meta.settled(start, self.world.margin_ms);
+                    if counts && new && !self.world.is_known_output(place, &meta) {
+                        return Err(Why::new(Reason::TooNew, place.display()));
+                    }
+                }
+                // Made and removed by other means than the observed ones, in scratch space.
+                Err(_) if history.found && temporary => continue,
+                Err(_) if history.found => return Err(Why::new(Reason::ChangedInput, place.display())),
+                Err(_) => {}
+            }
+            self.inputs.insert(input);
+        }
+        Ok(())
+    }
+
+    /// What the user's own code knows of places binds. A script's `OUT_DIR` does not: what it writes of it is stored with
+    /// placeholders.
+    fn places(&mut self) {
+        let roots: &[Root] = match self.action.kind {
+            Kind::BuildScript => &[Root::Workspace],
+            _ => &[Root::Workspace, Root::Build],
+        };
+        let known = roots.iter().filter(|root| self.asked_where && self.world.roots.place(**root).is_some());
+        self.inputs.extend(known.map(|root| Input::Place(*root)));
+    }
+
+    fn environment(&mut self, variables: &Variables) {
+        if self.environment > EnvUse::ByName {
+            self.inputs.insert(Input::EnvAll);
+        }
+        if self.environment == EnvUse::Whole {
+            // It may use any value in any way: places in the workspace bind.
+            let placed = self.world.invocation.env.iter().filter(|(name, value)| {
+                !is_noise(bytes(name))
+                    && self.world.portable_value(bytes(value)) == bytes(value)
+                    && self.world.is_placed(bytes(value))
+            });
+            self.inputs.extend(placed.map(|(name, _)| Input::EnvPlace(bytes(name).to_vec())));
+        }
+        for name in &variables.tracked {
+            self.variables.entry(name.clone()).or_default();
+        }
+        for (name, by_user) in std::mem::take(&mut self.variables) {
+            // What a user's own code searches there is found by no record.
+            // (ld asks for it, too: it looks there for what libraries need.)
+            let searches = by_user || self.action.kind == Kind::Cc;
+            let counts = variables.tracked.contains(&name) || searches && name == b"LD_LIBRARY_PATH";
+            if !counts && (is_plumbing(&name) || !by_user && noisy_variable(&name)) {
+                continue;
+            }
+            let value = self.world.invocation.value(&name).unwrap_or_default();
+            // Below the build directory: what a script writes of it is stored with placeholders.
+            let of_build = self.action.kind == Kind::BuildScript && self.world.portable_value(value) != value;
+            let input = if variables.portable(&name, by_user) || of_build {
+                Input::EnvPortable(name)
+            } else if self.world.is_placed(value) {
+                Input::EnvPlace(name)
+            } else {
+                Input::Env(name)
+            };
+            self.inputs.insert(input);
+        }
+    }
+
+    /// What the run wrote and left behind. Writing outside of the place for outputs, or removing what was there, makes it
+    /// uncacheable: a restore would undo what others did there since.
+    fn written(&self) -> Result<Vec<PathBuf>, Why> {
+        let below = matches!(self.action.outputs, Outputs::Below(_));
+        let names_outputs = !matches!(self.action.outputs, Outputs::Tree(_));
+        let homes: Vec<&Path> = match &self.action.outputs {
+            Outputs::Below(places) => places.iter().map(PathBuf::as_path).collect(),
+            Outputs::Tree(dir) => vec![dir],
+            Outputs::Written(expected) => expected.first().and_then(|f| f.parent()).into_iter().collect(),
+        };
+        let at_home = |place: &Path| homes.iter().any(|home| place.starts_with(home));
+        let mut written = Vec::new();
+        for (name, history) in &self.paths {
+            let place = path(name);
+            if !history.written || self.scratch(name) {
+                continue;
+            }
+            let there = kache_os::lstat(place).is_ok();
+            if at_home(place) {
+                // A restore would replace what the tool would have written on.
+                if there && below && history.continued {
+                    return Err(Why::new(Reason::SpecialOutput, place.display()));
+                }
+                if there && names_outputs {
+                    written.push(place.to_path_buf());
+                } else if history.found && below {
+                    return Err(Why::new(Reason::WroteElsewhere, place.display()));
+                }
+            } else if !self.own(name) && (there || history.found) {
+                return Err(Why::new(Reason::WroteElsewhere, place.display()));
+            }
+        }
+        let stays = |dir: &&Vec<u8>| !at_home(path(dir)) && !self.scratch(dir) && kache_os::lstat(path(dir)).is_ok();
+        if let Some(dir) = self.made.iter().find(stays) {
+            return Err(Why::new(Reason::WroteElsewhere, path(dir).display()));
+        }
+        written.sort();
+        Ok(written)
+    }
+}
