@@ -694,6 +694,16 @@ pub fn write_new(path: &Path, data: &[u8], mode: u32) -> io::Result<File> {
 mod tests {
     use super::*;
 
+    /// Guards: a process is known by what the kernel says of it, and one that is none is not.
+    #[test]
+    fn processes() {
+        let me = process(process_id()).unwrap();
+        let above = process(parent_process_id()).unwrap();
+        assert_eq!((me.parent, me.leader > 0), (above.id, true));
+        assert!(above.started <= me.started && me.started > 0);
+        assert!(process(0).is_none());
+    }
+
     fn scratch(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("kache-os-{}-{name}", process_id()));
         std::fs::create_dir_all(&dir).unwrap();
