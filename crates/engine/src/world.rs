@@ -175,7 +175,7 @@ impl<'a> World<'a> {
     fn look(&self, path: &Path) -> io::Result<Meta> {
         let mut last = self.last.borrow_mut();
         let known = match &*last {
-            Some((there, known)) if there == path => *known,
+            Some((there, known)) if bytes(there) == bytes(path) => *known,
             _ => {
                 let looked = self.near.borrow_mut().lstat(path).map_err(|e| e.raw_os_error());
                 *last = Some((path.to_path_buf(), looked));
