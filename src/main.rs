@@ -46,7 +46,6 @@ fn role(args: &[OsString]) -> Role<'_> {
 /// The C entry point; arguments are read through `std::env`.
 #[unsafe(no_mangle)]
 extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
-    kache_os::prefault_heap();
     let invocation = Invocation::snapshot();
     match role(&invocation.args) {
         Role::Compiler(args) => kache_engine::compile(&invocation, &settings(&invocation), args),

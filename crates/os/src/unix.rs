@@ -124,16 +124,6 @@ pub fn fstat(file: &impl AsFd) -> io::Result<Meta> {
     Ok(meta_of(&rfs::statx(file, "", AtFlags::EMPTY_PATH, STATX)?))
 }
 
-/// Has the pages made at once that a short life needs of the heap: one by one they cost a page fault each.
-pub fn prefault_heap() {
-    const SIZE: usize = 112 << 10;
-    let space: Vec<u8> = Vec::with_capacity(SIZE);
-    let start = (space.as_ptr() as usize).next_multiple_of(4096);
-    let length = (space.as_ptr() as usize + SIZE - start) & !4095;
-    // SAFETY: pages wholly within memory of our own.
-    let _ = unsafe { rustix::mm::madvise(start as *mut _, length, rustix::mm::Advice::LinuxPopulateWrite) };
-}
-
 /// The canonical form of a directory, in a few system calls, where `realpath` takes one for each part of the path.
 pub fn canonical_dir(dir: &Path) -> io::Result<PathBuf> {
     let literal = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
