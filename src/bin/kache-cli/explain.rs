@@ -13,7 +13,7 @@ use crate::index::{Index, Of, Trouble};
 use crate::view::{BAD, FAINT, GOOD, STRONG, View, WARN};
 use kache_store::{Event, Outcome};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use why::{Cause, Why};
@@ -100,9 +100,12 @@ fn explain_one(name: &str, cwd: &Path, since: u64, index: &Index) -> Result<Opti
     let file = kache_os::lexical(&cwd.join(name));
     let real = std::fs::canonicalize(&file).ok();
     let files: Vec<String> = [Some(file), real].into_iter().flatten().map(|f| f.display().to_string()).collect();
-    let word = name.rsplit('/').next().unwrap_or(name);
+    // A link is asked for, and what it leads to was made.
+    let words =
+        std::iter::once(name).chain(files.iter().map(String::as_str)).map(|f| f.rsplit('/').next().unwrap_or(f));
+    let words: BTreeSet<&str> = words.collect();
     let mut found: [Option<Option<Event>>; 5] = Default::default();
-    for of in [Of::Word(word), Of::Unit(name)] {
+    for of in words.into_iter().map(Of::Word).chain([Of::Unit(name)]) {
         index.each_use(of, u64::MAX, &mut |event| {
             if event.time < since {
                 return false;
@@ -110,7 +113,7 @@ fn explain_one(name: &str, cwd: &Path, since: u64, index: &Index) -> Result<Opti
             if let Some(at) = meaning(&event, name, &files) {
                 let missed = !matches!(event.outcome, Outcome::Hit | Outcome::Dup);
                 let newest = found[at].get_or_insert_default();
-                if missed && newest.is_none() {
+                if missed && newest.as_ref().is_none_or(|n| n.time < event.time) {
                     *newest = Some(event);
                 }
             }

@@ -117,10 +117,11 @@ pub fn begin(event: &Event) -> u64 {
 }
 
 /// Where an event belongs: its build directory, else where it ran. What was passed through before a directory was known
-/// belongs nowhere of its own.
+/// belongs nowhere of its own. What CMake tries out in directories made for that belongs to what it configures.
 pub fn place(event: &Event) -> Option<&str> {
     let looked_up = matches!(event.outcome, Outcome::Hit | Outcome::Dup | Outcome::Miss);
-    event.build_dir.as_deref().or_else(|| looked_up.then_some(&*event.dir))
+    let dir = event.build_dir.as_deref().or_else(|| looked_up.then_some(&*event.dir))?;
+    Some(dir.split("/CMakeFiles/").next().unwrap_or(dir))
 }
 
 /// A build that may go on. The log does not name builds. One run calls for a unit once, so the return of a unit tells of
@@ -272,6 +273,10 @@ mod tests {
         let names = |b: &Build| b.events.iter().map(|e| e.name.as_str()).collect::<String>();
         assert_eq!(builds(events).iter().map(names).collect::<Vec<_>>(), ["ab", "cdg", "efpp", "ecd"]);
         assert!(builds([]).is_empty());
+        let tried = |dir: &str, time| Event { build_dir: Some(format!("/b{dir}")), ..probe(time) };
+        let tries = ["/CMakeFiles/CMakeScratch/TryCompile-1", "/CMakeFiles/CMakeScratch/TryCompile-2", ""];
+        let found = builds(tries.into_iter().zip(1..).map(|(dir, time)| tried(dir, time)));
+        assert_eq!((found.len(), &*found[0].dir, found[0].events.len()), (1, "/b", 3));
         // Other flags give all units other names; one run may compile a crate twice, but not after a silence.
         let named = |e: Event, unit: &str| Event { unit: unit.into(), ..e };
         let events = |pause: u64| {
