@@ -70,26 +70,27 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Hashes a sequence of values, each framed by its length.
+/// Hashes a sequence of values, each framed by its length. They are gathered first: BLAKE3 is several times faster on long
+/// input, and the values are short.
 #[derive(Clone)]
-pub struct Framed(blake3::Hasher);
+pub struct Framed(Vec<u8>);
 
 impl Framed {
     /// `domain` separates hashes of different things.
     pub fn new(domain: &str) -> Framed {
-        let mut framed = Framed(blake3::Hasher::new());
+        let mut framed = Framed(Vec::with_capacity(4096));
         framed.put(&crate::KEY_VERSION.to_le_bytes()).put(domain.as_bytes());
         framed
     }
 
     pub fn put(&mut self, value: &[u8]) -> &mut Framed {
-        self.0.update(&(value.len() as u64).to_le_bytes());
-        self.0.update(value);
+        self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(value);
         self
     }
 
     pub fn finish(&self) -> Digest {
-        Digest(*self.0.finalize().as_bytes())
+        Digest::of(&self.0)
     }
 }
 
