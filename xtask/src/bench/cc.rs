@@ -1,5 +1,5 @@
-//! A C or C++ tree, built by its own build system with no cache, ccache and kache in turn: cold, again, and in a second
-//! checkout at another path.
+//! A C or C++ tree, built by its own build system with no cache, ccache, sccache and kache in turn: cold, again, and in a
+//! second checkout at another path.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,8 @@ use super::{Options, Times, subject, trees};
 use crate::system::{Done, about, cargo, find_on_path, release_build};
 
 const PHASES: &[&str] = &["cold", "same tree", "cross first", "cross again"];
+
+const TOOLS: &[&str] = &["none", "ccache", "sccache", "kache"];
 
 /// How a tree is built, by the file that says so.
 const SYSTEMS: &[(&str, System)] = &[
@@ -88,6 +90,23 @@ impl Bench<'_> {
         }
     }
 
+    /// A clean environment with the tools' settings.
+    fn surround(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let ours = ["CARGO", "KACHE", "CCACHE", "SCCACHE", "CC", "CXX", "CFLAGS", "RUSTC", "MAKE"];
+            if ours.iter().any(|p| text.starts_with(p)) && text != "CARGO_HOME" {
+                command.env_remove(&name);
+            }
+        }
+        command.env("CCACHE_DIR", self.cache()).env("CCACHE_BASEDIR", &self.home).env("CCACHE_NOHASHDIR", "1");
+        command.env("KACHE_CACHE_DIR", self.cache()).env("KACHE_BASE_DIR", &self.home);
+        command.env("KACHE_CONFIG", self.home.join("none.toml"));
+        let trees = [false, true].map(|second| self.tree(second).display().to_string()).join(":");
+        command.env("SCCACHE_DIR", self.cache()).env("SCCACHE_SERVER_UDS", self.home.join("socket"));
+        command.env("SCCACHE_BASEDIRS", trees);
+    }
+
     fn shell(&self, line: &str, second: bool) -> Done<f64> {
         if line.is_empty() {
             return Ok(0.0);
@@ -97,16 +116,7 @@ impl Bench<'_> {
         let copy = file.try_clone().map_err(|e| about(log.display(), e))?;
         let mut command = Command::new("sh");
         command.args(["-c", line]).current_dir(self.tree(second)).stdin(Stdio::null()).stdout(file).stderr(copy);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            let ours = ["CARGO", "KACHE", "CCACHE", "CC", "CXX", "CFLAGS", "RUSTC", "MAKE"];
-            if ours.iter().any(|p| text.starts_with(p)) && text != "CARGO_HOME" {
-                command.env_remove(&name);
-            }
-        }
-        command.env("CCACHE_DIR", self.cache()).env("CCACHE_BASEDIR", &self.home).env("CCACHE_NOHASHDIR", "1");
-        command.env("KACHE_CACHE_DIR", self.cache()).env("KACHE_BASE_DIR", &self.home);
-        command.env("KACHE_CONFIG", self.home.join("none.toml"));
+        self.surround(&mut command);
         let start = Instant::now();
         let status = command.status().map_err(|e| about(line, e))?;
         let seconds = start.elapsed().as_secs_f64();
@@ -123,8 +133,10 @@ impl Bench<'_> {
         self.shell(&clean, second)?;
         let before = super::project::events(&self.cache()).len();
         self.shell(&configure, second)?;
+        let cpu = children_cpu();
         let seconds = self.shell(&build, second)?;
         into.times.entry(phase).or_default().add(seconds);
+        into.cpu.entry(phase).or_default().add(children_cpu() - cpu);
         let counts = into.outcomes.entry(phase).or_default();
         counts.clear();
         for event in super::project::events(&self.cache()).split_off(before) {
@@ -137,7 +149,17 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Ends sccache's server, which holds the cache of the round before.
+    fn stop(&self) {
+        if let Some(program) = self.tool.program.as_ref().filter(|_| self.tool.name == "sccache") {
+            let mut command = Command::new(program);
+            self.surround(&mut command);
+            let _ = command.arg("--stop-server").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+    }
+
     fn round(&self, into: &mut Measured) -> Done {
+        self.stop();
         trees::remove(&self.cache())?;
         self.build("cold", false, into)?;
         if self.tool.program.is_some() {
@@ -149,9 +171,23 @@ impl Bench<'_> {
     }
 }
 
+/// Processor time of all that was started and waited for, in seconds. (sccache compiles in a server, which is not.)
+fn children_cpu() -> f64 {
+    // SAFETY: all zeroes is a value of this structure of integers, which the call fills in.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut used);
+        used
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(used.ru_utime) + seconds(used.ru_stime)
+}
+
 #[derive(Default)]
 struct Measured {
     times: BTreeMap<&'static str, Times>,
+    /// Which says more than the clock where others work on the machine.
+    cpu: BTreeMap<&'static str, Times>,
     outcomes: BTreeMap<&'static str, BTreeMap<String, usize>>,
 }
 
@@ -159,15 +195,21 @@ pub fn run(options: &Options) -> Done {
     let (dir, name) = fetch(&options.subject, &options.root)?;
     let system = SYSTEMS.iter().find(|(file, _)| dir.join(file).exists());
     let &(_, system) = system.ok_or_else(|| format!("{}: nothing there says how to build it", dir.display()))?;
-    let all = [
-        Tool { name: "none", program: None },
-        Tool { name: "ccache", program: find_on_path("ccache") },
-        Tool { name: "kache", program: Some(release_build()?) },
-    ];
-    let asked = options.tools.as_deref().unwrap_or("none,ccache,kache");
-    let chosen =
-        |tool: &&Tool| asked.split(',').any(|a| a == tool.name) && (tool.name == "none" || tool.program.is_some());
-    let tools: Vec<&Tool> = all.iter().filter(chosen).collect();
+    let mut all = Vec::new();
+    for asked in options.tools.as_deref().unwrap_or("none,ccache,sccache,kache").split(',') {
+        let (name, program) = asked.split_once('=').map_or((asked, None), |(n, p)| (n, Some(PathBuf::from(p))));
+        let name = TOOLS.iter().find(|tool| **tool == name);
+        let name = *name.ok_or_else(|| format!("{asked:?} is none of {}", TOOLS.join(", ")))?;
+        let program = match name {
+            "none" => None,
+            "kache" if program.is_none() => Some(release_build()?),
+            _ => program.or_else(|| find_on_path(name)),
+        };
+        if name == "none" || program.is_some() {
+            all.push(Tool { name, program });
+        }
+    }
+    let tools: Vec<&Tool> = all.iter().collect();
     let families: Vec<(&str, &str)> = match options.compiler.as_deref() {
         Some("clang") => vec![("clang", "clang++")],
         Some("gcc") => vec![("gcc", "g++")],
@@ -191,6 +233,7 @@ pub fn run(options: &Options) -> Done {
                 bench.round(into)?;
             }
         }
+        benches.iter().for_each(Bench::stop);
         tell(&name, compilers.0, &benches, &measured, options.json);
     }
     Ok(())
@@ -233,9 +276,17 @@ fn tell(name: &str, compiler: &str, benches: &[Bench], measured: &[Measured], as
         );
         return;
     }
-    println!("\n{name}, {compiler}\n{:<8}{}", "", PHASES.iter().map(|p| format!("{p:>14}")).collect::<String>());
+    println!(
+        "\n{name}, {compiler}: median (minimum to maximum), seconds\n{:<8}{}",
+        "",
+        PHASES.iter().map(|p| format!("{p:>24}")).collect::<String>()
+    );
     for (bench, m) in benches.iter().zip(measured) {
-        let cell = |phase: &&str| median(m, phase).map_or(format!("{:>14}", "-"), |s| format!("{s:>14.3}"));
+        let cell = |phase: &&str| {
+            let spread = m.times.get(phase).and_then(|t| Some((t.median()?, t.range()?)));
+            let told = spread.map(|(median, (low, high))| format!("{median:.2} ({low:.2}–{high:.2})"));
+            format!("{:>24}", told.unwrap_or_else(|| "-".into()))
+        };
         println!("{:<8}{}", bench.tool.name, PHASES.iter().map(cell).collect::<String>());
     }
     let of = |tool: &str| benches.iter().position(|b| b.tool.name == tool).map(|at| &measured[at]);
@@ -246,12 +297,18 @@ fn tell(name: &str, compiler: &str, benches: &[Bench], measured: &[Measured], as
     };
     if let Some(kache) = of("kache") {
         ratio("cold to no cache", median(kache, "cold"), of("none").and_then(|m| median(m, "cold")));
+        let cpu = |m: &Measured, phase: &str| m.cpu.get(phase).and_then(Times::median);
+        ratio("cold to no cache, processor time", cpu(kache, "cold"), of("none").and_then(|m| cpu(m, "cold")));
         for phase in &PHASES[1..] {
             ratio(&format!("{phase} to ccache"), median(kache, phase), of("ccache").and_then(|m| median(m, phase)));
         }
         for phase in PHASES {
             println!("{phase}: {:?}", kache.outcomes.get(phase).cloned().unwrap_or_default());
         }
+        let refused =
+            |(ending, _): &(&String, &usize)| !["hit", "dup", "miss", "miss (tool-failed)"].contains(&ending.as_str());
+        let all = kache.outcomes.values().flatten();
+        println!("refused or not stored: {}", all.filter(refused).map(|(_, count)| count).sum::<usize>());
         let hit = |phase: &&&str| kache.outcomes.get(**phase).is_some_and(|o| o.contains_key("hit"));
         for phase in PHASES[1..].iter().filter(|p| !hit(p)) {
             println!("INVALID: nothing was restored in {phase:?}");
