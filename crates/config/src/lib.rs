@@ -558,14 +558,15 @@ pub fn user_file(env: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>
     }
 }
 
-/// The project's file: the nearest `.kache.toml` upward from the first of `dirs` that has one.
+/// The project's file: the nearest `.kache.toml` upward from the first of `dirs` that has one. Not what another user has put
+/// into a directory that all may write to (`/tmp`): settings name programs that are run.
 pub fn project_file<P: AsRef<Path>>(dirs: &[P]) -> Option<PathBuf> {
     let upward = dirs.iter().enumerate().flat_map(|(n, dir)| {
         let before = &dirs[..n];
         // What lies above one that was looked at is known.
         dir.as_ref().ancestors().take_while(|d| !before.iter().any(|b| b.as_ref().starts_with(d)))
     });
-    upward.map(|d| d.join(PROJECT_FILE)).find(|p| p.is_file())
+    upward.map(|d| d.join(PROJECT_FILE)).find(|p| p.is_file() && !kache_os::is_planted(p))
 }
 
 /// A file's value in the form of a variable's.

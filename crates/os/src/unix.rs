@@ -120,6 +120,14 @@ impl Near {
     }
 }
 
+/// Whether it is another user's file in a directory that all may write to.
+pub fn is_planted(file: &Path) -> bool {
+    const OTHERS_WRITE: u32 = 0o002;
+    let open_to_all = || rfs::stat(file.parent()?).ok().map(|dir| dir.st_mode & OTHERS_WRITE != 0);
+    let me = rustix::process::geteuid().as_raw();
+    rfs::stat(file).is_ok_and(|of| of.st_uid != me) && open_to_all() != Some(false)
+}
+
 pub fn fstat(file: &impl AsFd) -> io::Result<Meta> {
     Ok(meta_of(&rfs::statx(file, "", AtFlags::EMPTY_PATH, STATX)?))
 }
@@ -721,6 +729,25 @@ mod tests {
             copy(&File::open(&from).unwrap(), &mut to).unwrap();
             assert!(std::fs::read(dir.join("to")).unwrap() == data, "{size} bytes");
             std::fs::remove_file(dir.join("to")).unwrap();
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Guards: whose settings count where all may write, as root meets them.
+    #[test]
+    fn planted_files() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let dir = scratch("planted");
+        let file = dir.join("file");
+        std::fs::write(&file, "").unwrap();
+        let with = |mode: u32| {
+            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+            is_planted(&file)
+        };
+        assert!(!with(0o1777), "our own");
+        match chown(&file, Some(65534), None) {
+            Ok(()) => assert_eq!([with(0o1777), with(0o755)], [true, false], "another user's"),
+            Err(_) => eprintln!("skipped: planted_files: only root can give a file away"),
         }
         std::fs::remove_dir_all(dir).unwrap();
     }
