@@ -60,9 +60,20 @@ fn help_has_examples() {
     // The hot binary hands commands over.
     says(space.command(kache(), &space.path("")).args("gc --help").run().ok(), &["--max-size"]);
     says(space.cli("completions bash").run().ok(), &["kache", "explain"]);
-    for wrong in
-        ["frobnicate", "stats --since soon", "gc --max-size much", "gc --max-age 1", "show xyz", "try --runs 0"]
-    {
+    for wrong in [
+        "frobnicate",
+        "stats --since soon",
+        "gc --max-size much",
+        "gc --max-age 1",
+        "show xyz",
+        "try --runs 0",
+        "report --format pdf",
+        "report --top 0",
+        "report --since 7",
+        "list --sort colour",
+        "list a b",
+        "clean a b",
+    ] {
         exits(&space.cli(wrong).run(), 2);
     }
 }

@@ -36,17 +36,6 @@ fn valid_report(out: &Outcome) -> Value {
     report
 }
 
-#[test]
-fn help_and_mistakes() {
-    let space = Space::new();
-    says(space.cli("report --help").run().ok(), &FORMATS);
-    for wrong in
-        ["report --format pdf", "report --top 0", "report --since 7", "list --sort colour", "list a b", "clean a b"]
-    {
-        exits(&space.cli(wrong).run(), 2);
-    }
-}
-
 /// Guards: nothing is made by looking, and every format has its form, also of nothing.
 #[test]
 fn no_cache() {
