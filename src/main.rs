@@ -60,7 +60,7 @@ extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
 }
 
 fn settings(invocation: &Invocation) -> Settings {
-    Settings::resolve(&|name| invocation.text_var(name), &invocation.project_dirs())
+    Settings::resolve(&|name| invocation.text_var(name), &kache_engine::project_dirs(invocation))
 }
 
 fn command(args: &[OsString]) -> ! {

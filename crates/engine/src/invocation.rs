@@ -1,6 +1,5 @@
 //! One snapshot of what this process was started with; nothing below reads the environment again.
 
-use crate::adapter::{self, script};
 use kache_os::bytes;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -22,17 +21,6 @@ impl Invocation {
             cwd: std::env::current_dir().unwrap_or_default(),
             started: Instant::now(),
         }
-    }
-
-    /// Where the project's settings are looked for, upward from each. What cargo builds lies in the project, but registry
-    /// packages are compiled where their sources are, in cargo's home: then it is where cargo was called.
-    pub fn project_dirs(&self) -> Vec<PathBuf> {
-        let after = |flag: &str| self.args.iter().skip_while(|arg| *arg != flag).nth(1);
-        let script = || Path::new(after(script::ROLE)?).parent();
-        let output = after("--out-dir").map(Path::new).or_else(script);
-        let in_cargo_home = adapter::cargo_home(self).is_some_and(|home| self.cwd.starts_with(home));
-        let called = if in_cargo_home { kache_os::parent_dir() } else { None };
-        output.map(|dir| self.cwd.join(dir)).into_iter().chain([called.unwrap_or_else(|| self.cwd.clone())]).collect()
     }
 
     pub fn var(&self, name: &str) -> Option<&OsStr> {

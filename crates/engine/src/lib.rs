@@ -22,7 +22,7 @@ pub use adapter::cc_flags::{
     FLAGS as CC_FLAGS, KEY_VARIABLES as CC_VARIABLES, REFUSED_VARIABLES as CC_REFUSED_VARIABLES, Treatment,
 };
 pub use adapter::command::{Asked, ROLE as RUN_ROLE};
-pub use adapter::{cc::is_tool as is_cc, rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
+pub use adapter::{cc::is_tool as is_cc, project_dirs, rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
 pub use invocation::Invocation;
 pub use reason::{Reason, Why};
 

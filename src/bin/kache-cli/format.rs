@@ -1,6 +1,6 @@
 //! Durations, sizes, counts and tables, as people write and read them. Knows nothing about caches.
 
-use crate::view::{FAINT, PLAIN};
+use crate::style::{FAINT, PLAIN};
 use anstyle::Style;
 use std::io::{self, Write};
 use std::time::Duration;

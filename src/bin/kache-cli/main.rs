@@ -27,6 +27,7 @@ mod setup;
 mod shims;
 mod show;
 mod stats;
+mod style;
 mod summary;
 mod toml_text;
 mod trial;

@@ -2,17 +2,10 @@
 //! progress appears on a terminal only. Knows nothing about what is written.
 
 use crate::format::{printable, shorten};
-use anstyle::{AnsiColor, Style};
+pub use crate::style::{BAD, FAINT, GOOD, PLAIN, STRONG, WARN};
 use std::io::{self, IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-pub const PLAIN: Style = Style::new();
-pub const STRONG: Style = Style::new().bold();
-pub const FAINT: Style = Style::new().dimmed();
-pub const GOOD: Style = AnsiColor::Green.on_default();
-pub const WARN: Style = AnsiColor::Yellow.on_default();
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
 pub struct View {
     pub out: Box<dyn Write>,

@@ -31,6 +31,17 @@ pub fn cargo_home(invocation: &Invocation) -> Option<PathBuf> {
     invocation.path_var("CARGO_HOME").map(Path::to_path_buf).or_else(home)
 }
 
+/// Where the project's settings are looked for, upward from each. What cargo builds lies in the project, but registry
+/// packages are compiled where their sources are, in cargo's home: then it is where cargo was called.
+pub fn project_dirs(invocation: &Invocation) -> Vec<PathBuf> {
+    let after = |flag: &str| invocation.args.iter().skip_while(|arg| *arg != flag).nth(1);
+    let script = || Path::new(after(script::ROLE)?).parent();
+    let output = after("--out-dir").map(Path::new).or_else(script).map(|dir| invocation.cwd.join(dir));
+    let in_cargo_home = cargo_home(invocation).is_some_and(|home| invocation.cwd.starts_with(home));
+    let called = if in_cargo_home { kache_os::parent_dir() } else { None };
+    output.into_iter().chain([called.unwrap_or_else(|| invocation.cwd.clone())]).collect()
+}
+
 /// The roots every action has; the adapter adds workspace and build directory first.
 fn machine_roots(roots: &mut Roots, invocation: &Invocation, settings: &Settings) {
     if let Some(dir) = &settings.base_dir {
