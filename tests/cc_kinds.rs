@@ -209,6 +209,33 @@ fn link_time_optimization() {
     }
 }
 
+/// Guards: what a linker does with its old output is no reading of it, but for one that links a file into itself.
+#[test]
+fn links_over_older_outputs() {
+    let test = "links_over_older_outputs";
+    let space = Space::new();
+    let tree = tree(&space);
+    let linkers = ["bfd", "lld"].into_iter().filter(|linker| on_path(&format!("ld.{linker}")));
+    for (linker, compilers) in linkers.flat_map(|linker| compilers(test).into_iter().map(move |c| (linker, c))) {
+        let link = format!("$CC -fuse-ld={linker} main.c n.c -o x");
+        let version = format!("{linker}{}", compilers.0);
+        for (round, text) in ["old", "new", "new"].iter().enumerate() {
+            tree.write("n.c", &format!("{N}const char *version = \"{text} {version}\";\n"));
+            let out = tree.shell(compilers, &link).run();
+            out.ok().check(out.event("x").stored(), "stored, whatever was there");
+            out.check(out.event("x").is_hit() == (round == 2), "and found");
+            assert!(files_with(&tree.path, &format!("{text} {version}")).contains(&tree.path.join("x")));
+        }
+        let itself = format!("$CC -c main.c n.c; $CC -fuse-ld={linker} -r -nostdlib main.o -Wl,n.o -o n.o");
+        for _ in 0..2 {
+            // (The other one refuses.)
+            let out = tree.shell(compilers, &itself).run();
+            out.check(out.status.success() || linker != "lld", "it links");
+            out.check(out.actions().last().is_some_and(|e| !e.stored()), "it reads what it replaces");
+        }
+    }
+}
+
 #[test]
 fn serialized_diagnostics() {
     let space = Space::new();

@@ -156,7 +156,7 @@ pub fn read(
             }
             _ => {}
         }
-        if !failed_exec(trace, index) {
+        if !failed_exec(trace, index) && !only_held(trace, index) {
             reading.take(record, search_path(trace, index), traits.asks_by_name);
         }
     }
@@ -184,6 +184,17 @@ fn failed_exec(trace: &Trace, index: usize) -> bool {
     let record = &trace.records[index];
     let mut later = trace.records[index + 1..].iter().take(64).filter(|r| r.pid == record.pid);
     record.kind == Touch::Exec && later.next().is_some_and(|r| r.kind == Touch::ExecFail && r.a == record.a)
+}
+
+/// lld holds its old output open while it removes it, so that the freeing of it takes no time. It reads nothing of it.
+fn only_held(trace: &Trace, index: usize) -> bool {
+    let record = &trace.records[index];
+    let by_lld = || bytes(path(&trace.program_of(index).exe)).ends_with(b"lld");
+    let later = trace.records[index + 1..].iter().take(64).filter(|r| r.pid == record.pid);
+    record.kind == Touch::Open
+        && record.flags & flag::WRITE == 0
+        && by_lld()
+        && later.take_while(|r| r.a == record.a).any(|r| r.kind == Touch::Unlink)
 }
 
 /// The PATH of a search that did not go by the action's own.
