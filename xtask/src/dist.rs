@@ -17,10 +17,10 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "share/fish/vendor_completions.d/kache.fish"),
 ];
 
-/// All of it lies in `target/dist`: `root` is the tree (`bin`, `share`), which the Debian package's assets name.
+/// All of it lies in `target/dist`: `tree` is that of an installation (`bin`, `share`), which the Debian package's assets name.
 pub fn run() -> Done {
     let dist = root().join("target/dist");
-    let tree = dist.join("root");
+    let tree = dist.join("tree");
     if tree.exists() {
         fs::remove_dir_all(&tree).map_err(|e| about(tree.display(), e))?;
     }
@@ -65,8 +65,8 @@ fn archive(dist: &Path) -> Done {
         "--use-compress-program=gzip -9n",
     ];
     let mut tar = Command::new("tar");
-    tar.args(packed).arg(format!("--mtime=@{}", commit_time("%ct")?)).arg(format!("--transform=s,^root,{name},"));
-    told(tar.arg("-cf").arg(&file).arg("root").current_dir(dist))?;
+    tar.args(packed).arg(format!("--mtime=@{}", commit_time("%ct")?)).arg(format!("--transform=s,^tree,{name},"));
+    told(tar.arg("-cf").arg(&file).arg("tree").current_dir(dist))?;
     let digest = output(Command::new("sha256sum").arg(&file).current_dir(dist))?;
     write(&dist.join(format!("{file}.sha256")), &digest)
 }
