@@ -21,6 +21,7 @@ pub fn test(args: &[String]) -> Done {
 
 pub fn ci() -> Done {
     packages_of_lock()?;
+    conflict_markers()?;
     crate::docs::run(true)?;
     run(cargo(), &["fmt", "--all", "--", "--check"])?;
     run(cargo(), &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
@@ -48,6 +49,35 @@ fn packages_of_lock() -> Done {
     Ok(())
 }
 
+/// No tracked file holds what a merge left undecided. Outside of a work tree (a package) there is no list to look through.
+fn conflict_markers() -> Done {
+    let listing = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output()
+        .map_err(|e| about("git ls-files", e))?;
+    if !listing.status.success() {
+        eprintln!("skipped: conflict markers: git ls-files: {}", String::from_utf8_lossy(&listing.stderr).trim());
+        return Ok(());
+    }
+    let listing = String::from_utf8_lossy(&listing.stdout);
+    // One that is deleted in the work tree is still listed.
+    let texts = listing.split_terminator('\0').filter_map(|name| Some((name, std::fs::read(root().join(name)).ok()?)));
+    let found: Vec<String> =
+        texts.filter_map(|(name, text)| Some(format!("{name}:{}", conflict_marker(&text)?))).collect();
+    match found[..] {
+        [] => Ok(()),
+        _ => Err(format!("conflict markers of a merge: {}", found.join(", "))),
+    }
+}
+
+/// The first line that begins or ends a conflict, counted from one.
+fn conflict_marker(text: &[u8]) -> Option<usize> {
+    let markers = ["<", ">"].map(|sign| sign.repeat(7) + " ");
+    let marked = |line: &[u8]| markers.iter().any(|marker| line.starts_with(marker.as_bytes()));
+    text.split(|byte| *byte == b'\n').position(marked).map(|line| line + 1)
+}
+
 /// Builds the release programs and lets `kache try` measure a project.
 pub fn try_project(args: &[String]) -> Done {
     let kache = release_build()?;
@@ -58,4 +88,18 @@ pub fn try_project(args: &[String]) -> Done {
     let status =
         Command::new(kache).arg("try").args(rest).current_dir(started_in).status().map_err(|e| about("kache", e))?;
     if status.success() { Ok(()) } else { Err(format!("kache try: {status}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::conflict_marker;
+
+    #[test]
+    fn a_conflict_is_found_by_the_lines_around_it() {
+        let (ours, theirs) = ("<".repeat(7), ">".repeat(7));
+        let found = |text: &str| conflict_marker(text.as_bytes());
+        assert_eq!(found(&format!("a\n{ours} HEAD\nb\n=======\nc\n{theirs} topic\n")), Some(2));
+        assert_eq!(found(&format!("a\nb\n{theirs} topic\n")), Some(3));
+        assert_eq!(found(&format!("a {ours} b\n {ours} c\n{ours}\n=======\n")), None, "rules and shifts in a text");
+    }
 }
