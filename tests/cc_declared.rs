@@ -59,6 +59,26 @@ fn headers() {
     }
 }
 
+/// Guards: a search list asked for in another language than the driver takes the source for.
+#[test]
+fn header_before_the_libraries_own() {
+    let space = Space::new();
+    for compilers in compilers("header_before_the_libraries_own") {
+        for driver in ["$CXX", "$CC -x c++"] {
+            let tree = space.tree("cxx");
+            remove(&space.cache());
+            tree.files(&[("x.c", "#include <vector>\nint f() { return 1; }\n"), ("inc/no", "")]);
+            let line = &format!("{driver} -Iinc -c x.c -o x.o");
+            compile(&tree, compilers, line, "miss");
+            compile(&tree, compilers, line, "hit");
+            tree.write("inc/vector", "#include_next <vector>\n#define f g\n");
+            compile(&tree, compilers, line, "miss");
+            tree.remove("inc/vector");
+            compile(&tree, compilers, line, "hit");
+        }
+    }
+}
+
 #[test]
 fn directory_that_appears() {
     let space = Space::new();

@@ -32,6 +32,11 @@ impl Invocation {
         self.var(name).map(Path::new).filter(|p| p.is_absolute())
     }
 
+    /// Where scratch goes.
+    pub fn temp(&self) -> &Path {
+        self.path_var("TMPDIR").unwrap_or(Path::new("/tmp"))
+    }
+
     /// A variable that is UTF-8.
     pub fn text_var(&self, name: &str) -> Option<String> {
         self.var(name).and_then(|v| v.to_str()).map(String::from)

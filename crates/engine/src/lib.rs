@@ -22,7 +22,7 @@ pub use adapter::cc_flags::{
     FLAGS as CC_FLAGS, KEY_VARIABLES as CC_VARIABLES, REFUSED_VARIABLES as CC_REFUSED_VARIABLES, Treatment,
 };
 pub use adapter::command::{Asked, ROLE as RUN_ROLE};
-pub use adapter::{cc::is_tool as is_cc, project_dirs, rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
+pub use adapter::{compiler::is_tool as is_cc, project_dirs, rustc::is_tool, script::ROLE as BUILD_SCRIPT_ROLE};
 pub use invocation::Invocation;
 pub use reason::{Reason, Why};
 
@@ -59,12 +59,12 @@ struct Ending {
 
 /// Serves a compiler invocation: `args` are those after the wrapper, the tool first. Does not return.
 pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) -> ! {
-    let of_cc = adapter::cc::is_tool(&args[0]);
+    let of_cc = adapter::compiler::is_tool(&args[0]);
     // Cargo swallows what is said while it asks questions, and configure scripts take it for the answer.
     let heard = !of_cc && args.iter().any(|a| a == "--out-dir");
     let session = Session::new(invocation, settings, heard);
     let observed = invocation.var(kache_observe::ENV_TRACE).is_some();
-    let real = if of_cc || observed { adapter::cc::real_compiler(invocation, &args[0], settings) } else { None };
+    let real = if of_cc || observed { adapter::compiler::real_compiler(invocation, &args[0], settings) } else { None };
     let (program, argv0) = match &real {
         Some(compiler) => (compiler.program.clone(), compiler.argv0.clone()),
         None if of_cc => session.not_found(Path::new(&args[0])),
@@ -73,7 +73,7 @@ pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) 
     let mut plain = Plain { program, argv0, args: args[1..].to_vec(), compiles: true };
     if observed {
         if of_cc {
-            plain.args.splice(0..0, adapter::cc::inherited_maps(invocation, &args[1..]));
+            plain.args.splice(0..0, adapter::compiler::inherited_maps(invocation, &args[1..]));
         }
         session.take_part(&plain, real.and_then(|compiler| compiler.search));
     }
@@ -94,7 +94,7 @@ pub fn command(invocation: &Invocation, settings: &Settings, asked: &Asked) -> !
         compiles: false,
     };
     if invocation.var(kache_observe::ENV_TRACE).is_some() {
-        let real = adapter::cc::real_compiler(invocation, &plain.argv0, settings);
+        let real = adapter::compiler::real_compiler(invocation, &plain.argv0, settings);
         session.take_part(&plain, real.and_then(|program| program.search));
     }
     let described = session.allowed().and_then(|()| adapter::command::action(invocation, asked, settings));
@@ -235,7 +235,7 @@ impl<'a> Session<'a> {
         let outcome = if why.reason == Reason::Disabled { Outcome::Skipped } else { Outcome::Passthrough };
         let ending = Ending { why: Some(why), ..Ending::default() };
         let mut about = Action { kind: Kind::Rustc, ..Action::default() };
-        if outcome == Outcome::Passthrough && adapter::cc::is_tool(plain.program.as_os_str()) {
+        if outcome == Outcome::Passthrough && adapter::compiler::is_tool(plain.program.as_os_str()) {
             about = adapter::cc::about(self.invocation, &plain.args, self.settings);
         }
         let after = |flag: &str| plain.args.iter().skip_while(|a| *a != flag).nth(1);

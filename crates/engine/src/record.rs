@@ -1,7 +1,6 @@
 //! Recording: from a finished run to blobs, an entry and a path set.
 
 use crate::action::{Action, Kind, Outputs};
-use crate::adapter::cc;
 use crate::reason::{Reason, Why};
 use crate::run::{Ran, STREAM_LIMIT, said_something};
 use crate::scan::Scan;
@@ -12,6 +11,7 @@ use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State}
 use kache_os::{FileKind, bytes};
 use kache_store::{Data, Entry, Inputs, Output, OutputKind, Remembered, SEAL};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -170,7 +170,7 @@ impl Session<'_> {
                     if !kache_os::lstat(place).is_ok_and(|m| m.is_file() && m.links == 1) {
                         return Err(Why::new(Reason::SpecialOutput, place.display()));
                     }
-                    if action.kind == Kind::Cc && cc::holds_times(&action.args, place) {
+                    if action.kind == Kind::Cc && holds_times(&action.args, place) {
                         return Err(Why::new(Reason::SpecialInput, place.display()));
                     }
                     self.output(action, world, place.clone(), FileKind::File, leaked, &mut found)?;
@@ -377,4 +377,15 @@ fn scanned(action: &Action) -> Roots {
 /// Text may hold placeholders: they start with NUL, which text does not contain.
 fn is_text(data: &[u8]) -> bool {
     memchr::memchr(0, data).is_none() && std::str::from_utf8(data).is_ok()
+}
+
+/// Whether an output holds the times of what was read, which the compiler compares: clang's precompiled headers do,
+/// modules that are made by a command of their own do not.
+fn holds_times(args: &[OsString], output: &Path) -> bool {
+    const TIMELESS: &[&str] = &["--precompile", "-fno-pch-timestamp", "c++-module", "-emit-module"];
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(output).and_then(|file| kache_os::read_at(&file, &mut magic, 0));
+    read.is_ok()
+        && magic == *b"CPCH"
+        && !args.iter().any(|arg| TIMELESS.iter().any(|flag| bytes(arg).ends_with(flag.as_bytes())))
 }

@@ -64,7 +64,7 @@ impl Session<'_> {
         let store = self.store.temp_dir();
         // A cache that is switched off writes nothing.
         let store = Some(store).filter(|dir| !self.settings.disabled && std::fs::create_dir_all(dir).is_ok());
-        let temp = self.invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"));
+        let temp = self.invocation.temp();
         let made = |dir: &Path| match kache_os::create_new(&dir.join(&name), 0o600) {
             Ok(_) => Some(true),
             Err(e) => Some(false).filter(|_| e.kind() == ErrorKind::AlreadyExists),

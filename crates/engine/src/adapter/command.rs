@@ -3,7 +3,6 @@
 //!
 //! Knows nothing about what the command does.
 
-use super::cc;
 use crate::action::{Action, Kind, Outputs};
 use crate::invocation::Invocation;
 use crate::reason::{Reason, Why};
@@ -57,7 +56,7 @@ pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Re
     if !settings.observe {
         return Err(Why::new(Reason::Blind, "observation is switched off"));
     }
-    let roots = cc::roots(invocation, settings, None);
+    let roots = super::project::roots(invocation, settings, None);
     // A name without a slash is searched for, and the search is an input.
     let searched = Path::new(called).components().count() == 1;
     let program = if searched { PathBuf::from(called) } else { invocation.cwd.join(called) };
@@ -75,7 +74,7 @@ pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Re
         out.push(invocation.cwd.clone());
     }
     if asked.stdin {
-        fields.push(("stdin", cc::stdin()?.as_bytes().to_vec()));
+        fields.push(("stdin", super::kept_stdin()?.as_bytes().to_vec()));
     } else {
         kache_os::empty_stdin().map_err(|e| Why::new(Reason::Stdin, e))?;
     }

@@ -2,14 +2,18 @@
 //! declines. Adapters know nothing about lookups, storing or restoring.
 
 pub mod cc;
+mod cc_args;
 pub mod cc_flags;
 pub mod command;
+pub mod compiler;
+mod project;
 pub mod rustc;
 pub mod script;
 
 use crate::invocation::Invocation;
+use crate::reason::{Reason, Why};
 use kache_config::Settings;
-use kache_key::{Root, Roots};
+use kache_key::{Digest, Root, Roots};
 use kache_os::bytes;
 use std::path::{Component, Path, PathBuf};
 
@@ -53,7 +57,7 @@ fn machine_roots(roots: &mut Roots, invocation: &Invocation, settings: &Settings
     if let Some(dir) = invocation.path_var("HOME") {
         roots.add(Root::Home, bytes(dir));
     }
-    roots.add(Root::Temp, bytes(invocation.path_var("TMPDIR").unwrap_or(Path::new("/tmp"))));
+    roots.add(Root::Temp, bytes(invocation.temp()));
 }
 
 /// Build directory, also in its canonical form: tools see both.
@@ -71,6 +75,21 @@ fn plain_dir(dir: PathBuf) -> PathBuf {
     let dotted = dir.components().any(|part| part == Component::ParentDir);
     let real = if dotted { kache_os::canonical_dir(&dir).ok() } else { None };
     real.unwrap_or(dir)
+}
+
+/// Standard input as an input: its digest. It is kept for the tool, whole, whatever comes of it.
+fn kept_stdin() -> Result<Digest, Why> {
+    const LIMIT: u64 = 64 << 20;
+    if kache_os::is_terminal_input() {
+        return Err(Reason::Stdin.into());
+    }
+    let kept = kache_os::keep_stdin().map_err(|e| Why::new(Reason::Stdin, e))?;
+    if kache_os::fstat(&kept).map_or(u64::MAX, |m| m.size) > LIMIT {
+        return Err(Why::new(Reason::Stdin, "longer than 64 MiB"));
+    }
+    let digest = Digest::of_reader(&mut &kept).map_err(|e| Why::new(Reason::Stdin, e));
+    kache_os::rewind(&kept).map_err(|e| Why::new(Reason::Stdin, e))?;
+    digest
 }
 
 /// `*` in a pattern stands for anything.
