@@ -193,7 +193,7 @@ fn a_job() {
     let server = release(&space);
     let mut job = Job::new(&space);
     job.uses(&[("compilers", "true"), ("install", "release")], &server, sources()).expect("steps ran").ok();
-    let bin = space.path("home/.local/share/kache-action").join(env!("CARGO_PKG_VERSION")).join("bin");
+    let bin = space.path("home/.local/share/kache-action/bin");
     assert_eq!(job.env["RUSTC_WRAPPER"], bin.join("kache").to_str().expect("UTF-8"));
     assert_eq!(job.env["KACHE_MAX_SIZE"], "2GiB");
     assert!(!job.env.contains_key("CARGO_INCREMENTAL"), "{:?}", job.env);
@@ -273,7 +273,7 @@ fn no_release() {
         remove(&space.path("home/.local"));
     }
     let told = fs::read_to_string(space.path("told")).expect("what cargo was told");
-    let root = space.path("home/.local/share/kache-action").join(env!("CARGO_PKG_VERSION"));
+    let root = space.path("home/.local/share/kache-action");
     let line = format!("{}: install --locked --path . --root {}\n", sources().display(), root.display());
     assert_eq!(told, line.repeat(2));
 }
@@ -288,13 +288,51 @@ fn never_in_the_way() {
         job.uses(&[("command", "report")], &space.path(""), sources()).expect("a step ran").ok(),
         &["nothing to report"],
     );
-    let scripts = steps();
-    let place = scripts.iter().find(|s| s.id == "place").expect("place");
+    let (out, told) = place(&space, "Windows", "");
+    says(&out, &["::warning::", "Linux only"]);
+    assert_eq!(told, "");
+    // What no step gave is empty as well in the action's outputs.
+    let text = source();
+    let (_, outputs) = text.split_once("\noutputs:\n").expect("outputs");
+    let (outputs, _) = outputs.split_once("\n\n").expect("what follows them");
+    let values: Vec<&str> = outputs.lines().filter_map(|l| l.trim().strip_prefix("value: ")).collect();
+    assert!(values.len() == 2 && values.iter().all(|v| v.starts_with("${{ ") && v.ends_with(" }}")), "{values:?}");
+}
+
+/// The step that says where things are: what came of it, and its outputs.
+fn place(space: &Space, system: &str, version: &str) -> (Outcome, String) {
+    let place = steps().into_iter().find(|s| s.id == "place").expect("place");
     write_file(&space.path("step.sh"), &place.script);
+    write_file(&space.path("output"), "");
     let run = space.command("bash", &space.path("home")).args("-eo pipefail").arg(space.path("step.sh"));
-    let out = run.env("RUNNER_OS", "Windows").env("GITHUB_OUTPUT", space.path("output")).run();
-    says(out.ok(), &["::warning::", "Linux only"]);
-    assert!(!space.path("output").exists());
+    let run = run.env("RUNNER_OS", system).env("VERSION", version).env("GITHUB_ACTION_PATH", sources());
+    let out = run.env("GITHUB_OUTPUT", space.path("output")).run();
+    out.ok();
+    (out, fs::read_to_string(space.path("output")).expect("outputs"))
+}
+
+/// Guards: an upgraded action finds what the one before it saved. actions/cache restores only what was saved under the same
+/// list of paths, whatever the keys are.
+#[test]
+fn cached_paths_are_of_no_version() {
+    let space = Space::new();
+    let text = source();
+    let cached: Vec<&str> = text
+        .split("        path: |\n")
+        .skip(1)
+        .flat_map(|b| b.lines().map_while(|l| l.strip_prefix("          ")))
+        .collect();
+    assert!(cached.len() == 4 && cached[..2] == cached[2..], "restored is what is saved: {cached:?}");
+    let [one, two] = ["1.0.0", "v2.3.4"].map(|version| place(&space, "Linux", version).1);
+    for line in &cached[..2] {
+        let name =
+            line.strip_prefix("${{ steps.place.outputs.").and_then(|l| l.strip_suffix(" }}")).expect("one output");
+        let value = |told: &str| -> String {
+            let found = told.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_else(|| panic!("{name} in {told}")).into()
+        };
+        assert_eq!(value(&one), value(&two), "{name}");
+    }
 }
 
 /// Guards: a misspelt name in the file; an expression in a script, where its value would be run as shell.
