@@ -2,7 +2,8 @@
 //! programs read is as docs/json.schema.json says.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::cli::COMMANDS;
 use crate::common::*;
 
 /// What the cache is like: not there, as two builds left it, with a torn index, with garbage for records, with garbage in the
-/// log, and a file in its place.
+/// log, on a file system that takes nothing any more, and a file in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Empty,
@@ -18,26 +19,36 @@ enum State {
     TornIndex,
     BadRecords,
     BadLog,
+    ReadOnly,
     NoDirectory,
 }
 
-const STATES: [State; 6] =
-    [State::Empty, State::Built, State::TornIndex, State::BadRecords, State::BadLog, State::NoDirectory];
+const STATES: [State; 7] = [
+    State::Empty,
+    State::Built,
+    State::TornIndex,
+    State::BadRecords,
+    State::BadLog,
+    State::ReadOnly,
+    State::NoDirectory,
+];
 
 struct Row {
     line: &'static str,
     /// The definition of what it prints, where that is JSON.
     json: &'static str,
     /// Exit codes by state.
-    codes: [i32; 6],
+    codes: [i32; 7],
 }
 
-const fn row(line: &'static str, json: &'static str, codes: [i32; 6]) -> Row {
+const fn row(line: &'static str, json: &'static str, codes: [i32; 7]) -> Row {
     Row { line, json, codes }
 }
 
-const FINE: [i32; 6] = [0; 6];
-const LOOKS: [i32; 6] = [0, 0, 0, 0, 0, 1];
+const FINE: [i32; 7] = [0; 7];
+const LOOKS: [i32; 7] = [0, 0, 0, 0, 0, 0, 1];
+/// Each needs to write in the cache.
+const CHANGES: [i32; 7] = [0, 0, 0, 0, 0, 1, 1];
 
 /// `KEY` is a key of the cache, `PLACE` a directory with a build tree in it, `NEW` one that is not there.
 const TABLE: &[Row] = &[
@@ -51,38 +62,38 @@ const TABLE: &[Row] = &[
     row("report --format perfetto", "", LOOKS),
     row("list", "", LOOKS),
     row("list --json --sort size", "list", LOOKS),
-    row("list app", "", [1, 0, 0, 0, 0, 1]),
-    row("list app --json", "list", [1, 0, 0, 0, 0, 1]),
+    row("list app", "", [1, 0, 0, 0, 0, 0, 1]),
+    row("list app --json", "list", [1, 0, 0, 0, 0, 0, 1]),
     row("explain", "", LOOKS),
     row("explain --json", "explain", LOOKS),
     row("explain --since all", "", LOOKS),
     row("explain --since all --json", "explain-builds", LOOKS),
-    row("explain app", "", [1, 0, 0, 0, 0, 1]),
-    row("explain app --json", "explain-one", [1, 0, 0, 0, 0, 1]),
-    row("show KEY", "", [1, 0, 0, 1, 0, 1]),
-    row("show KEY --json", "show", [1, 0, 0, 1, 0, 1]),
-    row("monitor", "", [2; 6]),
-    row("doctor", "", LOOKS),
-    row("doctor --json", "doctor", LOOKS),
-    row("doctor --verify --json", "doctor", [0, 0, 0, 1, 0, 1]),
-    row("gc --dry-run", "", FINE),
-    row("gc --dry-run --max-size 0 --json", "gc", FINE),
-    row("clean --dry-run PLACE", "", FINE),
-    row("clean --dry-run --json PLACE", "clean", FINE),
-    row("clean PLACE", "", [2; 6]),
+    row("explain app", "", [1, 0, 0, 0, 0, 0, 1]),
+    row("explain app --json", "explain-one", [1, 0, 0, 0, 0, 0, 1]),
+    row("show KEY", "", [1, 0, 0, 1, 0, 0, 1]),
+    row("show KEY --json", "show", [1, 0, 0, 1, 0, 0, 1]),
+    row("monitor", "", [2, 2, 2, 2, 2, 2, 1]),
+    row("doctor", "", CHANGES),
+    row("doctor --json", "doctor", CHANGES),
+    row("doctor --verify --json", "doctor", [0, 0, 0, 1, 0, 1, 1]),
+    row("gc --dry-run", "", LOOKS),
+    row("gc --dry-run --max-size 0 --json", "gc", LOOKS),
+    row("clean --dry-run PLACE", "", LOOKS),
+    row("clean --dry-run --json PLACE", "clean", LOOKS),
+    row("clean PLACE", "", [2, 2, 2, 2, 2, 2, 1]),
     row("config", "", FINE),
     row("config list --json", "config-list", FINE),
     row("config get cache.dir", "", FINE),
-    row("init --check --no-shell", "", [1; 6]),
-    row("init", "", [2; 6]),
+    row("init --check --no-shell", "", [1; 7]),
+    row("init", "", [2; 7]),
     row("uninit", "", FINE),
     row("shims NEW", "", FINE),
     row("man NEW", "", FINE),
     row("completions bash", "", FINE),
-    row("purge", "", [0, 2, 2, 2, 2, 0]),
-    row("purge -y --crate-name app", "", [0, 0, 0, 1, 0, 0]),
-    row("gc", "", FINE),
-    row("purge -y", "", FINE),
+    row("purge", "", [0, 2, 2, 2, 2, 2, 1]),
+    row("purge -y --crate-name app", "", [0, 0, 0, 1, 0, 1, 1]),
+    row("gc", "", CHANGES),
+    row("purge -y", "", CHANGES),
     row("run --out out -- true", "", FINE),
 ];
 
@@ -92,7 +103,7 @@ const ELSEWHERE: &[&str] = &["try"];
 fn damage(cache: &Path, state: State) {
     let files = |kind: &str| files_below(&cache.join("v1").join(kind));
     match state {
-        State::Built => {}
+        State::Built | State::ReadOnly => {}
         State::Empty => remove(cache),
         State::NoDirectory => {
             remove(cache);
@@ -161,6 +172,73 @@ fn damage(cache: &Path, state: State) {
     }
 }
 
+/// A cache that can be read and not written, as long as this lives. Modes don't bind root; a mount does.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn new(cache: PathBuf) -> Result<ReadOnly, String> {
+        if !is_root() {
+            run("chmod", &["-R", "a-w"], &cache)?;
+            return Ok(ReadOnly(cache));
+        }
+        let bind = |cache: &Path| Command::new("mount").arg("--bind").args([cache, cache]).output();
+        let bound = bind(&cache).map_err(|e| e.to_string())?;
+        if !bound.status.success() {
+            return Err(format!("no mount: {}", String::from_utf8_lossy(&bound.stderr).trim()));
+        }
+        let guard = ReadOnly(cache);
+        run("mount", &["-o", "remount,ro,bind"], &guard.0)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _ = if is_root() { run("umount", &["-l"], &self.0) } else { run("chmod", &["-R", "u+w"], &self.0) };
+    }
+}
+
+fn run(program: &str, args: &[&str], place: &Path) -> Result<(), String> {
+    let out = Command::new(program).args(args).arg(place).output().map_err(|e| format!("{program}: {e}"))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program}: {}", String::from_utf8_lossy(&out.stderr).trim()))
+}
+
+/// Guards: what is no cache is told as that, with what to do, not taken for an empty one; and a build goes on beside it.
+#[test]
+fn no_directory_for_a_cache() {
+    let space = Space::new();
+    let (file, around) = (space.path("file"), space.path("around"));
+    fs::write(&file, "mine").expect("a file");
+    std::os::unix::fs::symlink(&around, &around).expect("a link to itself");
+    let is_file = format!("{} is not a directory: move it, or set KACHE_CACHE_DIR", file.display());
+    let unreadable = format!("{} can't be read", around.join("v1").display());
+    let tree = space.tree("one");
+    tree.write("lib.rs", "pub fn f() {}\n");
+    for (cache, words) in [
+        (file.clone(), [is_file.as_str(), ""]),
+        (file.join("below/it"), [&is_file, ""]),
+        (around, [&unreadable, "correct its owner and mode, or set KACHE_CACHE_DIR"]),
+    ] {
+        for line in ["stats", "list", "report", "explain", "show 12345678", "gc", "gc --auto", "purge -y", "clean -y"] {
+            let out = space.cli(line).cwd(&space.site("")).cache(&cache).run();
+            exits(&out, 1);
+            out.check(out.stdout.is_empty(), "nothing is told of a cache that is none");
+            says(&out, &words);
+        }
+        let out = space.cli("doctor").cache(&cache).run();
+        exits(&out, 1);
+        says(
+            &out,
+            &[words[0].split_once(": ").map_or(words[0], |(fault, _)| fault), "KACHE_CACHE_DIR to another place"],
+        );
+        tree.rustc("--crate-type lib --crate-name one --out-dir . lib.rs").cache(&cache).run().ok();
+    }
+    assert_eq!(fs::read_to_string(&file).expect("the file"), "mine");
+}
+
 #[test]
 fn every_command_in_every_state() {
     for command in COMMANDS.iter().filter(|c| !ELSEWHERE.contains(c)) {
@@ -177,6 +255,13 @@ fn every_command_in_every_state() {
         let listed: Value = serde_json::from_str(&space.cli("list app --json").run().ok().stdout).expect("JSON");
         let key = listed["entries"][0]["key"].as_str().expect("a key").to_owned();
         damage(&space.cache(), state);
+        let _read_only = match (state == State::ReadOnly).then(|| ReadOnly::new(space.cache())).transpose() {
+            Ok(guard) => guard,
+            Err(why) => {
+                skip("commands::every_command_in_every_state, of a read-only cache", &why);
+                continue;
+            }
+        };
         for (n, row) in TABLE.iter().enumerate() {
             let words = row.line.replace("KEY", &key[..16]).replace("PLACE", &space.site("").display().to_string());
             let line = words.replace("NEW", &space.path(&format!("new-{n}")).display().to_string());

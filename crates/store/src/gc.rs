@@ -97,7 +97,7 @@ impl Store {
 
     fn housekeeping_lock(&self) -> io::Result<Option<Lock>> {
         let path = self.root().join("gc.lock");
-        self.making_parent(&path, || Lock::try_exclusive(&path))
+        kache_os::at(&path, self.making_parent(&path, || Lock::try_exclusive(&path)))
     }
 
     /// What the store takes on the disk, by looking at every file.
@@ -137,7 +137,11 @@ impl Store {
     /// Evicts down to `limits` and sweeps what nothing refers to. `progress` gets (done, total) files. `Ok(None)`: another
     /// run is at it.
     pub fn collect(&self, limits: Limits, mut progress: impl FnMut(u64, u64)) -> io::Result<Option<GcReport>> {
-        let Some(_lock) = self.housekeeping_lock()? else { return Ok(None) };
+        // Who only looks is in nobody's way, and may do so where nothing can be written.
+        let lock = if limits.dry_run { None } else { self.housekeeping_lock()? };
+        if lock.is_none() && !limits.dry_run {
+            return Ok(None);
+        }
         let now = crate::Event::now_ms() as i64 / 1000;
         let mut report = GcReport::default();
         let blobs: HashMap<Digest, Found> =

@@ -84,6 +84,14 @@ enum Command {
     Uninit(setup::UninitArgs),
 }
 
+impl Command {
+    /// The others do without one, or say themselves what is wrong with it.
+    fn looks_at_the_cache(&self) -> bool {
+        use Command::{Clean, Explain, Gc, List, Monitor, Purge, Report, Show, Stats};
+        matches!(self, Stats(_) | Report(_) | List(_) | Explain(_) | Show(_) | Monitor(_) | Gc(_) | Purge(_) | Clean(_))
+    }
+}
+
 /// What every command may look at: one snapshot of the surroundings.
 pub struct Context {
     pub env: BTreeMap<String, String>,
@@ -136,6 +144,22 @@ impl Context {
         !self.store.root().exists()
     }
 
+    /// What keeps the cache from being looked at, and what to do about it. That none is there yet is no fault.
+    pub fn cache_fault(&self) -> Option<(String, &'static str)> {
+        let root = self.store.root();
+        let error = std::fs::read_dir(root).err().filter(|e| e.kind() != std::io::ErrorKind::NotFound)?;
+        let no_directory = |place: &&Path| std::fs::metadata(place).is_ok_and(|m| !m.is_dir());
+        Some(match root.ancestors().find(no_directory) {
+            Some(file) => {
+                (format!("{} is not a directory", file.display()), "move it, or set KACHE_CACHE_DIR to another place")
+            }
+            None => (
+                format!("{} can't be read: {error}", root.display()),
+                "correct its owner and mode, or set KACHE_CACHE_DIR to another place",
+            ),
+        })
+    }
+
     pub fn cache_dir(&self) -> &Path {
         &self.settings.cache_dir
     }
@@ -147,6 +171,11 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
         && let Some(warning) = context.settings.warning()
     {
         writeln!(view.err, "{WARN}warning:{WARN:#} {}", format::printable(&warning))?;
+    }
+    if command.looks_at_the_cache()
+        && let Some((fault, advice)) = context.cache_fault()
+    {
+        return Err(Fail::Failed(format!("{fault}: {advice}")));
     }
     match command {
         Command::Init(args) => setup::init(args, context, view),

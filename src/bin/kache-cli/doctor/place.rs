@@ -17,6 +17,9 @@ const FEW_INODES: u64 = 10_000;
 pub fn look(context: &Context) -> (Vec<Finding>, Option<TempDir>) {
     const ABOUT: &str = "cache directory";
     let dir = context.cache_dir();
+    if let Some((fault, advice)) = context.cache_fault() {
+        return (vec![problem(ABOUT, fault, advice)], None);
+    }
     let there = nearest(dir);
     let probe = match probe_in(&there) {
         Ok(probe) => probe,
