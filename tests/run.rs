@@ -67,6 +67,36 @@ fn whatever_it_reads_is_an_input() {
     as_plain(&tree, "./generate", "hit");
 }
 
+/// Guards: what lies behind a link that the command made is an input, and so is what it would write there.
+#[test]
+fn behind_a_link_it_made() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    tree.write("src/x.txt", "one\n");
+    std::os::unix::fs::symlink(".", tree.path.join("alias")).unwrap();
+    let told = |line: &str, hit: bool, text: &str| {
+        tree.remove("b");
+        let out = run(&tree, line).run();
+        out.ok().check(out.count("hit") == usize::from(hit), "found again only as long as nothing changed");
+        assert_eq!(tree.read("gen.txt"), text);
+    };
+    // The second makes and reads it by different names.
+    for line in [
+        "-- sh -c 'mkdir b; ln -s ../src b/l; cat b/l/x.txt >gen.txt; rm b/l'",
+        "--out alias --out . -- sh -c 'mkdir alias/b; ln -s ../src b/l; cat alias/b/l/x.txt >gen.txt; rm b/l'",
+    ] {
+        tree.write("src/x.txt", "one\n");
+        told(line, false, "one\n");
+        told(line, true, "one\n");
+        tree.write("src/x.txt", "two\n");
+        told(line, false, "two\n");
+    }
+    tree.remove("b");
+    fs::create_dir(space.site("other")).unwrap();
+    let out = run(&tree, "-- sh -c 'mkdir b; ln -s ../../other b/l; echo x >b/l/new.txt; rm b/l'").run();
+    out.ok().check(out.event("sh").reason() == "wrote-elsewhere", "outside of the project");
+}
+
 #[test]
 fn program_that_comes_first_on_the_path() {
     let space = Space::new();

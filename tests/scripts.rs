@@ -155,6 +155,31 @@ fn a_file_it_reads_but_does_not_declare() {
     reruns(&tree, || tree.write("data", "two"));
 }
 
+/// Guards: what lies behind a link that the script made is an input, and not the script's own.
+#[test]
+fn a_file_behind_a_link_it_made() {
+    let link =
+        |to: &str, name: &str| format!("std::os::unix::fs::symlink({to}, format!(\"{{out}}/{name}\")).unwrap();\n");
+    let here = "format!(\"{}/vendor\", std::env::var(\"CARGO_MANIFEST_DIR\").unwrap())";
+    let read = "tell(std::fs::read_to_string(format!(\"{out}/deep/l/x.txt\")).unwrap());";
+    let deep = "std::fs::create_dir(format!(\"{out}/deep\")).unwrap();\n";
+    let moved = "std::fs::create_dir(format!(\"{out}/d\")).unwrap();\n".to_owned()
+        + &link(here, "d/l")
+        + "std::fs::rename(format!(\"{out}/d\"), format!(\"{out}/deep\")).unwrap();\n";
+    let cases = [
+        deep.to_owned() + &link(here, "deep/l"),
+        // By another link, from where it lies.
+        deep.to_owned() + &link(here, "v") + &link("\"../v\"", "deep/l"),
+        moved,
+    ];
+    let space = Space::new();
+    for (number, making) in cases.iter().enumerate() {
+        let tree = script(&space, &format!("w{number}"), &format!("{making}{read}"));
+        tree.write("vendor/x.txt", "one");
+        reruns(&tree, || tree.write("vendor/x.txt", "two"));
+    }
+}
+
 #[test]
 fn a_file_that_appears() {
     let space = Space::new();

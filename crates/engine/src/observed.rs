@@ -78,6 +78,8 @@ struct Reading<'a> {
     paths: HashMap<Vec<u8>, History>,
     /// Directories the action made: what lies below is its own.
     made: Vec<Vec<u8>>,
+    /// Links the action made, with their text: what lies behind them is not its own.
+    links: HashMap<Vec<u8>, Vec<u8>>,
     inputs: BTreeSet<Input>,
     /// Which inputs look at which path, to drop them when the path turns out to be the action's own.
     of_path: Vec<(Vec<u8>, Input)>,
@@ -106,6 +108,7 @@ pub fn read(
         world,
         paths: HashMap::new(),
         made: Vec::new(),
+        links: HashMap::new(),
         inputs: BTreeSet::new(),
         of_path: Vec::new(),
         variables: BTreeMap::new(),
@@ -226,11 +229,13 @@ impl Reading<'_> {
         noisy_path(p) && !self.world.roots.innermost(p).is_some_and(of_build)
     }
 
-    /// One name for each file, where `..` would give it several.
+    /// One name for each file, where `..` would give it several. Its directory is not behind a link the action made.
     fn plain(&mut self, p: &[u8]) -> Vec<u8> {
-        if memchr::memmem::find(p, b"/..").is_none() {
-            return p.to_vec();
-        }
+        let p = self.through_links(p, false);
+        if memchr::memmem::find(&p, b"/..").is_none() { p } else { self.in_real_dir(&p) }
+    }
+
+    fn in_real_dir(&mut self, p: &[u8]) -> Vec<u8> {
         let whole = path(p);
         let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) else { return p.to_vec() };
         let real = self
@@ -238,6 +243,39 @@ impl Reading<'_> {
             .entry(parent.to_path_buf())
             .or_insert_with_key(|dir| std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()));
         bytes(&real.join(name)).to_vec()
+    }
+
+    /// Where a path leads that goes through links the action made; `last`: also if it is one itself.
+    fn through_links(&mut self, p: &[u8], last: bool) -> Vec<u8> {
+        let mut p = p.to_vec();
+        // path_resolution(7): at most forty are followed.
+        for _ in 0..if self.links.is_empty() { 0 } else { 40 } {
+            let parts = memchr::memchr_iter(b'/', &p).skip(1).chain(last.then_some(p.len()));
+            let known = parts.collect::<Vec<usize>>().into_iter().find_map(|end| {
+                let real = self.in_real_dir(&p[..end]);
+                Some((end, self.links.get(&p[..end]).or_else(|| self.links.get(&real))?.clone()))
+            });
+            let Some((end, text)) = known else { break };
+            let (mut dir, mut text) = (path(&p[..end]).parent().unwrap_or(Path::new("/")), &text[..]);
+            // A directory the action made is no link: the one above it, also when it is gone again.
+            while let Some(rest) = text.strip_prefix(b"../").filter(|_| self.made.iter().any(|made| made == bytes(dir)))
+            {
+                (dir, text) = (dir.parent().unwrap_or(dir), rest);
+            }
+            p = [bytes(&dir.join(path(text))), &p[end..]].concat();
+        }
+        p
+    }
+
+    /// The links at a path or below it.
+    fn take_links(&mut self, p: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let is_at = |link: &[u8]| link.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+        self.links.extract_if(|link, _| is_at(link)).collect()
+    }
+
+    fn add_link(&mut self, link: Vec<u8>, text: &[u8]) {
+        let real = self.in_real_dir(&link);
+        self.links.extend([real, link].map(|name| (name, text.to_vec())));
     }
 
     fn own(&self, p: &[u8]) -> bool {
@@ -253,11 +291,15 @@ impl Reading<'_> {
         self.world.roots.encode_path(p)
     }
 
-    fn look(&mut self, p: &[u8], found: bool, input: Input) {
-        if self.is_noise(p) {
+    fn look(&mut self, p: &[u8], found: bool, input: fn(Vec<u8>) -> Input) {
+        let follows = !matches!(input(Vec::new()), Input::Link(_));
+        let place = self.through_links(p, follows);
+        if self.is_noise(&place) {
             return;
         }
-        let name = self.plain(p);
+        let name = self.plain(&place);
+        // By a link that is there only after the run, nothing can be looked at before it.
+        let input = input(self.stored(if place == p { p } else { &name }));
         let history = self.paths.entry(name.clone()).or_default();
         if !history.found && !history.missed && !history.written {
             history.found = found;
@@ -277,7 +319,8 @@ impl Reading<'_> {
 
     /// Of a file that is written later, only a content that was read before counts.
     fn read(&mut self, r: &Record) {
-        let name = self.plain(&r.a);
+        let place = self.through_links(&r.a, true);
+        let name = self.plain(&place);
         let history = self.paths.entry(name).or_default();
         if !history.written {
             history.read = true;
@@ -297,7 +340,6 @@ impl Reading<'_> {
 
     /// `known`: the program that did it is one of the table.
     fn take(&mut self, r: &Record, search_path: Option<&[u8]>, known: bool) {
-        let stored = self.stored(&r.a);
         // Shells and drivers search PATH by trying each place: whatever lies directly in one of its directories may have
         // been searched for, and something found in an earlier or a new one would have been taken.
         let tried =
@@ -316,30 +358,31 @@ impl Reading<'_> {
             Touch::Open => {
                 let truncated = r.flags & flag::TRUNCATE != 0;
                 if r.flags & flag::WRITE != 0 {
+                    let place = self.through_links(&r.a, true);
                     if r.flags & (flag::CREATE | flag::EXCL | flag::TRUNCATE | flag::EXISTED) == flag::CREATE {
-                        let name = self.plain(&r.a);
+                        let name = self.plain(&place);
                         self.paths.entry(name).or_default().continued = true;
                     }
                     // What was there and is only changed in part, or added to, is also read.
                     if r.flags & flag::EXISTED != 0 && !truncated {
                         self.read(r);
-                        self.look(&r.a, true, Input::Path(stored));
+                        self.look(&r.a, true, Input::Path);
                     }
-                    self.write(&r.a);
+                    self.write(&place);
                 } else {
                     self.read(r);
-                    self.look(&r.a, true, Input::Path(stored));
+                    self.look(&r.a, true, Input::Path);
                 }
             }
-            Touch::Absent => self.look(&r.a, false, Input::Path(stored)),
-            Touch::Stat | Touch::Failed | Touch::Loaded => self.look(&r.a, true, Input::Path(stored)),
+            Touch::Absent => self.look(&r.a, false, Input::Path),
+            Touch::Stat | Touch::Failed | Touch::Loaded => self.look(&r.a, true, Input::Path),
             // What was executed, and is an input, led to it: a shim, or a search.
             Touch::Start if self.kache.as_deref() == Some(path(&r.a)) => {}
-            Touch::Start => self.look(&r.a, true, Input::Path(stored)),
-            Touch::Lstat | Touch::Readlink => self.look(&r.a, true, Input::Link(stored)),
+            Touch::Start => self.look(&r.a, true, Input::Path),
+            Touch::Lstat | Touch::Readlink => self.look(&r.a, true, Input::Link),
             Touch::List if self.action.search_dirs.iter().any(|d| bytes(d) == &r.a[..]) => {}
-            Touch::List => self.look(&r.a, true, Input::List(stored)),
-            Touch::Resolve => self.look(&r.a, true, Input::Resolve(stored)),
+            Touch::List => self.look(&r.a, true, Input::List),
+            Touch::Resolve => self.look(&r.a, true, Input::Resolve),
             Touch::Mkdir => {
                 let name = self.plain(&r.a);
                 self.made.push(name);
@@ -350,6 +393,10 @@ impl Reading<'_> {
                 self.write(&r.a);
                 self.write(&r.b);
                 let (from, to) = (self.plain(&r.a), self.plain(&r.b));
+                self.take_links(&to);
+                for (link, text) in self.take_links(&from) {
+                    self.add_link([&to, &link[from.len()..]].concat(), &text);
+                }
                 if self.made.contains(&from) {
                     self.made.push(to);
                 }
@@ -357,14 +404,21 @@ impl Reading<'_> {
             Touch::Unlink | Touch::Meta => {
                 self.was_there(&r.a);
                 self.write(&r.a);
+                if r.kind == Touch::Unlink {
+                    let name = self.plain(&r.a);
+                    self.take_links(&name);
+                }
             }
             Touch::Link => {
-                let from = self.stored(&r.a);
-                self.look(&r.a, true, Input::Path(from));
+                self.look(&r.a, true, Input::Path);
                 self.write(&r.b);
             }
-            Touch::Symlink => self.write(&r.b),
-            Touch::Exec | Touch::Spawn if r.b.is_empty() => self.look(&r.a, true, Input::Path(stored)),
+            Touch::Symlink => {
+                self.write(&r.b);
+                let name = self.plain(&r.b);
+                self.add_link(name, &r.a);
+            }
+            Touch::Exec | Touch::Spawn if r.b.is_empty() => self.look(&r.a, true, Input::Path),
             Touch::Exec | Touch::Spawn => {
                 let dirs = self.search_dirs(search_path);
                 self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
@@ -374,7 +428,7 @@ impl Reading<'_> {
                 let dirs = self.search_dirs(search_path);
                 self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
             }
-            Touch::ExecFail => self.look(&r.a, !matches!(r.err, ENOENT | ENOTDIR), Input::Path(stored)),
+            Touch::ExecFail => self.look(&r.a, !matches!(r.err, ENOENT | ENOTDIR), Input::Path),
             Touch::Getenv | Touch::Clock | Touch::Net | Touch::SearchPath | Touch::Fork | Touch::Where => {}
         }
     }
