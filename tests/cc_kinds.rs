@@ -264,12 +264,59 @@ fn cl_style() {
             "/c /FIh.h /DW=1 /I. /Fo:out/x.obj -- x.c",
             "/c /Z7 /W4 /showIncludes /Foout/x.obj x.c",
             "/c /Foout/ x.c -Xclang -Wall",
+            "/c /Zi /Foout/x.obj $PWD/x.c",
+            "/c /Foout/x.obj /Tc$PWD/x.c",
+            "/c /Foout/x.obj /Tp x.c",
         ] {
             as_plain(&tree, compilers, &format!("{driver} --target=x86_64-pc-windows-msvc /Brepro {line}"));
         }
         let header = tree.read("h.h");
         tree.write("h.h", &header.replace("#define V ", "#define V 1"));
         as_plain(&tree, compilers, &format!("{driver} --target=x86_64-pc-windows-msvc /Brepro /c /Foout/x.obj x.c"));
+    }
+}
+
+/// Guards: in cl style, a path that looks like a flag is the source it names, however short, and a flag is a flag, however
+/// long. (Without its source, a call is taken for a question, and its answer found in any checkout.)
+#[test]
+fn cl_style_sources() {
+    if !on_path(LLVM.0) {
+        return skip("cl_style_sources", "no clang");
+    }
+    let space = Space::new();
+    for (second, place) in [(false, "a"), (true, "longer/place")] {
+        let tree = space.tree(place);
+        tree.files(&[
+            (".git/HEAD", ""),
+            ("x.c", "#include \"h.h\"\nint f(void) { return V; }\n"),
+            ("own.c", "int f(void) { return sizeof(__FILE__); }\n"),
+            ("include/h.h", "#define V 1\n"),
+        ]);
+        let deep = "deep/".repeat(25);
+        fs::create_dir_all(tree.path.join("out").join(&deep)).unwrap();
+        for (line, source, shared) in [
+            (format!("-I$PWD/include /Foout/{deep}x.obj x.c"), "x.c", true),
+            ("/I $PWD/include /Foout/x.obj $PWD/x.c".into(), "x.c", true),
+            ("/Foout/x.obj $PWD/own.c".into(), "own.c", false),
+            ("/Foout/x.obj /Tc$PWD/own.c".into(), "own.c", false),
+            ("/Foout/x.obj /Tp own.c".into(), "own.c", true),
+        ] {
+            let script = format!("$CC --driver-mode=cl --target=x86_64-pc-windows-msvc /Brepro /c {line}");
+            let run = |mode| {
+                let out = tree.shell(LLVM, &script).mode(mode).run();
+                let object = files_below(&tree.path.join("out")).remove(0);
+                let bytes = fs::read(&object).unwrap();
+                remove(&object);
+                (out, bytes)
+            };
+            let (plain, expected) = run(Mode::Plain);
+            let (ours, object) = run(Mode::Observed);
+            ours.same_as(&plain).check(object == expected, "the object is the plain compiler's");
+            let [event] = &ours.events[..] else { panic!("one event\n{}", ours.world()) };
+            let named = event.field("source").and_then(|s| s.as_str()).unwrap_or_default();
+            ours.check(event.action() == "cc" && named == tree.path.join(source).to_str().unwrap(), "its source");
+            ours.check(event.is_hit() == (second && shared), "found in the second checkout, where it is the same");
+        }
     }
 }
 

@@ -76,7 +76,12 @@ impl Session<'_> {
         let mut inputs: BTreeSet<Input> = set.inputs.into_iter().collect();
         inputs.extend(leaked.into_iter().map(Input::Place));
         inputs.extend(same);
-        if !action.named.is_empty() && sources::ask_for_their_path(world, &inputs) {
+        let asks = || match action.kind {
+            // It made something all the same, of what its arguments were not seen to name.
+            Kind::Query => !outputs.is_empty(),
+            _ => sources::ask_for_their_path(world, &inputs),
+        };
+        if !action.named.is_empty() && asks() {
             inputs.extend(action.named.iter().map(|root| Input::Place(*root)));
         }
         if said_something(action, &ran.stderr) {

@@ -217,7 +217,7 @@ fn bindings(p: &Parsed, all: &[OsString], roots: &Roots, maps: &[Map]) -> (Vec<R
     // A map of a part of a root's place leaves the rest of it in the result, where no search finds it.
     let partly = |place: &[u8]| p.maps.iter().any(|old| place.starts_with(old) && place != &old[..]);
     bound_to.extend(roots.iter().filter(|(_, place)| partly(place)).map(|(root, _)| root));
-    (if answers || p.preprocesses { Vec::new() } else { named }, bound_to)
+    (if p.preprocesses { Vec::new() } else { named }, bound_to)
 }
 
 /// What shapes messages, and the flag by which the compiler, who will see our pipe, colours as for the terminal behind it.

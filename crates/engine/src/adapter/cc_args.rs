@@ -66,7 +66,7 @@ const TAKES_VALUE: &[&str] = &[
 
 /// clang-cl's flags of that kind (`clang-cl /?`), which may start with `/` as well.
 const CL_TAKES_VALUE: &[&str] =
-    &["o", "I", "D", "U", "FI", "Xclang", "imsvc", "winsysroot", "link", "MF", "MT", "MQ", "MJ"];
+    &["o", "I", "D", "U", "FI", "Tc", "Tp", "Xclang", "imsvc", "winsysroot", "link", "MF", "MT", "MQ", "MJ"];
 
 /// Beginnings of flags whose results name places that no map reaches, or hide them: coverage, profiles, recorded flags.
 const UNMAPPED: &[&str] = &[
@@ -182,7 +182,7 @@ pub fn parse(arguments: &[OsString], cl: bool) -> Parsed {
         let arg = bytes(&arguments[at]);
         let next = arguments.get(at + 1).map(|a| kache_os::path(bytes(a)).to_path_buf());
         at += 1;
-        let is_flag = arg.starts_with(b"-") && arg != b"-" || p.cl && arg.starts_with(b"/") && arg.len() < 64;
+        let is_flag = arg.starts_with(b"-") && arg != b"-" || p.cl && arg.starts_with(b"/") && !is_file(arg);
         if only_files || !is_flag {
             p.stdin |= arg == b"-";
             p.sources.push(kache_os::path(arg).to_path_buf());
@@ -210,6 +210,8 @@ pub fn parse(arguments: &[OsString], cl: bool) -> Parsed {
             "-MF" | "-dependency-file" => p.depfiles.extend(next.map(|f| (f, Form::Make))),
             "-MJ" => p.depfiles.extend(next.map(|f| (f, Form::Json))),
             "-o" | "o" => p.output = next,
+            "Tc" | "Tp" if p.cl => p.sources.extend(next),
+            _ if p.cl && ["Tc", "Tp"].iter().any(|flag| plain.starts_with(flag)) => p.sources.push(plain[2..].into()),
             "-g0" => p.debug = false,
             "-ggdb0" => p.debug = false,
             _ if text.starts_with("-Wp,-M") => {
@@ -236,6 +238,12 @@ pub fn parse(arguments: &[OsString], cl: bool) -> Parsed {
         }
     }
     p
+}
+
+/// In cl style a path may look like a flag. clang-cl takes for a source what its table does not hold; its tables differ
+/// from version to version, what is there does not. (A flag and its value are no file: `/Fo/w/x.obj`.)
+fn is_file(arg: &[u8]) -> bool {
+    kache_os::stat(kache_os::path(arg)).is_ok_and(|m| m.kind != kache_os::FileKind::Dir)
 }
 
 /// The arguments with `@file` replaced by what stands in it (gcc's manual: white space separates, quotes and `\` protect).
