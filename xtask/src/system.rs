@@ -71,7 +71,7 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What the tests start beside Rust's own tools: program or part of gcc, Debian package, what for.
+/// What the tests start beside Rust's own tools: program, part of gcc or Python's module; Debian package; what for.
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("cc", "gcc", "links, and C in build scripts"),
     ("ar", "binutils", "archives"),
@@ -90,10 +90,25 @@ const PACKAGES: &[(&str, &str, &str)] = &[
     ("mkfs.ext4", "e2fsprogs", "hard links"),
     ("git", "git", "build scripts that read git's metadata"),
     ("tmux", "tmux", "output on a terminal"),
+    ("script", "bsdutils", "progress and colours on a terminal"),
+    ("setpriv", "util-linux", "what may not be written by others than root"),
+    ("zsh", "zsh", "what init writes for a shell"),
+    ("fish", "fish", "what init writes for a shell"),
+    ("man", "man-db", "manual pages"),
+    ("curl", "curl", "the action's download"),
+    ("chromium", "chromium", "the report's page"),
+    ("python3", "python3", "programs that read all of the environment"),
+    ("import jsonschema", "python3-jsonschema", "what --json prints, by a validator of others"),
 ];
 
-/// gcc says where a part of it is; of one that it has not, it repeats the name.
-fn is_part_of_gcc(tool: &str) -> bool {
+fn is_here(tool: &str) -> bool {
+    if tool.starts_with("import ") {
+        return output(Command::new("python3").args(["-c", tool])).is_ok();
+    }
+    if find_on_path(tool).is_some() {
+        return true;
+    }
+    // gcc says where a part of it is; of one that it has not, it repeats the name.
     let told = output(Command::new("gcc").arg(format!("-print-prog-name={tool}")));
     told.is_ok_and(|place| Path::new(place.trim()).is_file())
 }
@@ -101,8 +116,7 @@ fn is_part_of_gcc(tool: &str) -> bool {
 /// Installs what is missing where that is possible, and names it where it is not. The tests that need something missing
 /// say so and are skipped.
 pub fn packages() {
-    let here = |tool: &str| find_on_path(tool).is_some() || is_part_of_gcc(tool);
-    let missing = || PACKAGES.iter().filter(|(tool, ..)| !here(tool)).collect::<Vec<_>>();
+    let missing = || PACKAGES.iter().filter(|(tool, ..)| !is_here(tool)).collect::<Vec<_>>();
     if is_root() && find_on_path("apt-get").is_some() && !missing().is_empty() {
         let names: Vec<_> = missing().iter().map(|(_, package, _)| *package).collect();
         let apt = |args: &[&str]| told(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"));
