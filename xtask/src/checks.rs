@@ -1,8 +1,9 @@
 //! Tests, continuous integration, and the trial run of the README.
 
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use crate::system::{Done, about, cargo, find_on_path, packages, release_build, root, run, told};
+use crate::system::{Done, about, cargo, find_on_path, output, packages, release_build, root, run, told};
 
 /// More packages than this in `Cargo.lock` need a reason in the change that brings them.
 const MOST_PACKAGES: usize = 160;
@@ -22,6 +23,7 @@ pub fn test(args: &[String]) -> Done {
 pub fn ci() -> Done {
     packages_of_lock()?;
     conflict_markers()?;
+    links_in_package()?;
     crate::docs::run(true)?;
     run(cargo(), &["fmt", "--all", "--", "--check"])?;
     run(cargo(), &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
@@ -78,6 +80,39 @@ fn conflict_marker(text: &[u8]) -> Option<usize> {
     text.split(|byte| *byte == b'\n').position(marked).map(|line| line + 1)
 }
 
+/// What the package's documents link to is in the package.
+fn links_in_package() -> Done {
+    let list = ["package", "--list", "--allow-dirty", "--package", "kache"];
+    let listed = output(Command::new(cargo()).args(list).current_dir(root()))?;
+    let files: Vec<&Path> = listed.lines().map(Path::new).collect();
+    let mut lost = Vec::new();
+    for page in files.iter().filter(|file| file.extension().is_some_and(|e| e == "md")) {
+        let text = std::fs::read_to_string(root().join(page)).map_err(|e| about(page.display(), e))?;
+        let to = links(&text).map(|link| plain(&page.with_file_name(link)));
+        lost.extend(
+            to.filter(|to| !files.contains(&to.as_path())).map(|to| format!("{} → {}", page.display(), to.display())),
+        );
+    }
+    if lost.is_empty() { Ok(()) } else { Err(format!("links to what is not in the package: {}", lost.join(", "))) }
+}
+
+/// Where links of a Markdown text lead to in these sources.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let inner = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once([')', '#'])?.0));
+    inner.filter(|link| !link.is_empty() && !link.contains("://"))
+}
+
+/// Without `..`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut so_far, part| {
+        match part {
+            Component::ParentDir => drop(so_far.pop()),
+            part => so_far.push(part),
+        }
+        so_far
+    })
+}
+
 /// Builds the release programs and lets `kache try` measure a project.
 pub fn try_project(args: &[String]) -> Done {
     let kache = release_build()?;
@@ -92,7 +127,8 @@ pub fn try_project(args: &[String]) -> Done {
 
 #[cfg(test)]
 mod tests {
-    use super::conflict_marker;
+    use super::{conflict_marker, links, plain};
+    use std::path::Path;
 
     #[test]
     fn a_conflict_is_found_by_the_lines_around_it() {
@@ -101,5 +137,12 @@ mod tests {
         assert_eq!(found(&format!("a\n{ours} HEAD\nb\n=======\nc\n{theirs} topic\n")), Some(2));
         assert_eq!(found(&format!("a\nb\n{theirs} topic\n")), Some(3));
         assert_eq!(found(&format!("a {ours} b\n {ours} c\n{ours}\n=======\n")), None, "rules and shifts in a text");
+    }
+
+    #[test]
+    fn links_lead_to_files() {
+        let text = "[a](docs/a.md#part) ![b](b.svg), [c](https://example.org/c) [d](#here) f(](../e.md)";
+        assert_eq!(links(text).collect::<Vec<_>>(), ["docs/a.md", "b.svg", "../e.md"]);
+        assert_eq!(plain(&Path::new("docs/x.md").with_file_name("../e.md")), Path::new("e.md"));
     }
 }
