@@ -92,7 +92,13 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     if args.purge_sccache {
         findings.push(wiring::purge_sccache(context));
     }
-    findings.extend([wiring::programs(context), wiring::cargo(context), wiring::compilers(context)]);
+    findings.push(wiring::programs(context));
+    if cfg!(target_os = "linux") && !cfg!(target_feature = "crt-static") {
+        let advice =
+            "install from a clone (cargo install --locked --path .), whose .cargo/config.toml counts, or an archive";
+        findings.push(note("programs", "not linked statically: each start, and so each hit, takes longer", advice));
+    }
+    findings.extend([wiring::cargo(context), wiring::compilers(context)]);
     findings.extend(settings(context));
     let (about_places, probe) = place::look(context);
     findings.extend(about_places);
