@@ -3,9 +3,11 @@
 use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{ago, count, printable, seconds, size};
-use crate::index::{Index, Listed, Sort};
+use crate::index::{Index, Listed, Sort, Trouble};
 use crate::view::{FAINT, View};
 use kache_store::Event;
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::io::Write;
 
 /// List what is stored
@@ -37,9 +39,17 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     let name = args.name.as_deref();
     let first = index.ask(view, |index| index.entries(name, args.sort, 0..AT_ONCE))?;
     let found = !first.is_empty() || name.is_none();
-    let others = |index: &Index| match first.len() < AT_ONCE as usize {
-        true => Ok(Vec::new()),
-        false => index.entries(name, args.sort, AT_ONCE..u32::MAX),
+    let shown: HashSet<&str> = first.iter().map(|e| &*e.key).collect();
+    let asked = Cell::new(false);
+    let others = |index: &Index| -> Result<Vec<Listed>, Trouble> {
+        if first.len() < AT_ONCE as usize {
+            return Ok(Vec::new());
+        }
+        // Asked again of a new index, in which those that are equal may be in another order.
+        let from = if asked.replace(true) { 0 } else { AT_ONCE };
+        let mut entries = index.entries(name, args.sort, from..u32::MAX)?;
+        entries.retain(|e| !shown.contains(&*e.key));
+        Ok(entries)
     };
     if args.json {
         write!(view.out, "{{\"version\":1,\"entries\":[")?;
@@ -50,16 +60,17 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     } else if let Some(name) = name.filter(|_| first.is_empty()) {
         return Err(Fail::Failed(format!("nothing called {name:?} is stored")));
     } else {
-        view.paged(context.var("PAGER").unwrap_or("less"), |out| {
+        view.paged(context.var("PAGER").unwrap_or("less"), |out, view| {
             show(&first, out)?;
             out.flush()?;
-            let others = others(&index).map_err(|_| std::io::Error::other("the index is damaged; ask again"))?;
+            asked.set(false);
+            let others = index.ask(view, others)?;
             rows(&others, out)?;
             let number = (first.len() + others.len()) as u64;
             let bytes = first.iter().chain(&others).map(|e| e.size).sum();
             match number {
                 0 => Ok(()),
-                n => writeln!(out, "{FAINT}{}, {} to restore{FAINT:#}", count(n, "entry"), size(bytes)),
+                n => Ok(writeln!(out, "{FAINT}{}, {} to restore{FAINT:#}", count(n, "entry"), size(bytes))?),
             }
         })?;
     }
@@ -101,4 +112,54 @@ fn rows(entries: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::testing::view;
+    use kache_key::Digest;
+    use kache_store::{Data, Entry, Store};
+
+    /// Guards: whichever page of the index is overwritten, also one that only the last entries lie on, all are listed.
+    #[test]
+    fn damage_hides_no_entry() {
+        const ENTRIES: u64 = 1200;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path(), None);
+        let nothing = || Data::Inline(Vec::new());
+        for n in 0..ENTRIES {
+            let boot = String::new();
+            let entry =
+                Entry { outputs: vec![], stdout: nothing(), stderr: nothing(), tool_ms: n, macro_free: true, boot };
+            store.put_entry(&Digest::of(&n.to_le_bytes()), &entry).unwrap();
+        }
+        let path = store.index_path();
+        let settings = kache_config::Settings::resolve::<&str>(&|_| None, &[]);
+        let (env, cwd, program) = Default::default();
+        let context = Context { env, cwd, program, settings, store };
+        let listed = |json: bool| {
+            let (mut view, paper) = view();
+            let done = run(Args { name: None, sort: Sort::Name, json }, &context, &mut view);
+            assert!(matches!(done, Ok(Done::Fine)));
+            paper.text()
+        };
+        assert!(listed(false).ends_with("1200 entries, 0 B to restore\n"));
+        let good = std::fs::read(&path).unwrap();
+        let pages = good.len() / 4096;
+        assert!(pages > 50);
+        for page in (0..pages).rev().take(4).chain((0..pages).step_by(23)) {
+            let overwrite = || {
+                let mut bad = good.clone();
+                bad[page * 4096..][..4096].fill(0xa5);
+                std::fs::write(&path, bad).unwrap();
+            };
+            overwrite();
+            assert_eq!(listed(false).lines().count(), 2 + ENTRIES as usize, "page {page}");
+            overwrite();
+            let json: serde_json::Value = serde_json::from_str(&listed(true)).unwrap();
+            let keys: HashSet<_> = json["entries"].as_array().unwrap().iter().map(|e| e["key"].to_string()).collect();
+            assert_eq!(keys.len(), ENTRIES as usize, "page {page}");
+        }
+    }
 }

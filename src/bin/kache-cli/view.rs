@@ -1,6 +1,7 @@
 //! Where commands write: output, messages, progress. Styles vanish where there is no terminal or `NO_COLOR` is set;
 //! progress appears on a terminal only. Knows nothing about what is written.
 
+use crate::fail::Fail;
 use crate::format::{printable, shorten};
 pub use crate::style::{BAD, FAINT, GOOD, PLAIN, STRONG, WARN};
 use std::io::{self, IsTerminal, Write};
@@ -33,7 +34,7 @@ impl View {
         }
     }
 
-    pub fn json(&mut self, value: &impl serde::Serialize) -> Result<(), crate::Fail> {
+    pub fn json(&mut self, value: &impl serde::Serialize) -> Result<(), Fail> {
         serde_json::to_writer_pretty(&mut self.out, value)?;
         writeln!(self.out)?;
         Ok(())
@@ -55,7 +56,11 @@ impl View {
     }
 
     /// Output that may be long: on a terminal through the pager. Without one, or where it does not start, as it is.
-    pub fn paged(&mut self, pager: &str, write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<(), crate::Fail> {
+    pub fn paged(
+        &mut self,
+        pager: &str,
+        mut write: impl FnMut(&mut dyn Write, &mut View) -> Result<(), Fail>,
+    ) -> Result<(), Fail> {
         /// A shell's answer when there is no such program.
         const NOT_STARTED: [i32; 2] = [126, 127];
         if self.reads && !pager.is_empty() {
@@ -66,18 +71,24 @@ impl View {
                 // An interrupt is the pager's to understand.
                 let _ = ctrlc::set_handler(|| {});
                 let colours = anstream::AutoStream::choice(&io::stdout());
+                let mut written = Ok(());
                 if let Some(pipe) = child.stdin.take() {
-                    // The reader leaves when it has seen enough.
                     let pipe: Box<dyn Write> = Box::new(pipe);
                     let mut pipe = io::BufWriter::new(anstream::AutoStream::new(pipe, colours));
-                    let _ = write(&mut pipe).and_then(|()| pipe.flush());
+                    // The screen is the pager's.
+                    let bar = self.bar.take();
+                    written = write(&mut pipe, self).and_then(|()| Ok(pipe.flush()?));
+                    self.bar = bar;
                 }
                 if !child.wait()?.code().is_some_and(|code| NOT_STARTED.contains(&code)) {
-                    return Ok(());
+                    return written;
                 }
             }
         }
-        Ok(write(&mut self.out)?)
+        let mut out = std::mem::replace(&mut self.out, Box::new(io::sink()));
+        let written = write(&mut out, self);
+        self.out = out;
+        written
     }
 
     /// Replaces the line of progress; at most ten times a second.
@@ -141,5 +152,27 @@ pub mod testing {
             drawn: None,
         };
         (view, paper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: what keeps the writer from writing is told although a pager reads, and a pager that leaves is no fault; one
+    /// that does not start costs nothing.
+    #[test]
+    fn pagers() {
+        let paged = |pager: &str, write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Fail>| {
+            let (mut view, paper) = testing::view();
+            view.reads = true;
+            (view.paged(pager, |out, _| write(out)), paper.text())
+        };
+        let (told, _) = paged("cat > /dev/null", &mut |_| Err(Fail::Failed("the disk".into())));
+        assert!(matches!(told, Err(Fail::Failed(text)) if text == "the disk"));
+        let (told, _) = paged("true", &mut |out| Ok(out.write_all(&vec![b'x'; 1 << 20])?));
+        assert!(matches!(told, Err(Fail::Unheard)));
+        let (told, text) = paged("exec kache-no-such-pager 2> /dev/null", &mut |out| Ok(out.write_all(b"all")?));
+        assert!(told.is_ok() && text == "all");
     }
 }
