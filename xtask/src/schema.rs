@@ -62,6 +62,7 @@ explain-one: `kache explain CRATE --json`: the newest miss of that name.
 explain-builds: `kache explain --json`: the last build, or all builds of a time.
   version    1
   builds     int
+  cut        bool     Only the newest 200,000 invocations were looked at, and there are older ones.
   build_dir  text?    Of the last build. Null: there was none.
   time       int?     When it ended, in milliseconds since 1970.
   outcomes   {tally}  By kind of action.
@@ -195,6 +196,7 @@ build: One build.
   begin_ms  int
   end_ms    int
   total     tally
+  cut       bool    It may have had more invocations: the newest 5,000 of the log were looked at.
   lanes     int
   units     [unit]
 

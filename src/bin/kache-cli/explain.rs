@@ -24,7 +24,7 @@ const LAST_BUILD: usize = 5_000;
 /// Causes that are told to people; those of most units come first.
 const MOST_GROUPS: usize = 20;
 
-/// With `--since` the newest of so many events are explained.
+/// The newest of so many events are explained.
 const MOST: usize = 200_000;
 
 /// Say why the last build, a crate or a file was compiled and not restored
@@ -62,7 +62,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
             tell_one(&name, found, args.json, view)
         }
         None => {
-            let report = index.ask(view, |index| explain_builds(args.since.map(|_| since), index))?;
+            let report = index.ask(view, |index| explain_builds(args.since.map(|_| since), MOST, index))?;
             if args.json {
                 view.json(&report)?;
             } else {
@@ -160,6 +160,8 @@ struct Report {
     version: u32,
     /// Builds that are told of: one, if no time was given.
     builds: usize,
+    /// What came before the newest events was left out.
+    cut: bool,
     /// Of the last of them.
     build_dir: Option<String>,
     time: Option<u64>,
@@ -169,22 +171,22 @@ struct Report {
     groups: Vec<Group>,
 }
 
-/// The builds since then; without a time, the last one.
-fn explain_builds(since: Option<u64>, index: &Index) -> Result<Report, Trouble> {
-    let mut most = if since.is_some() { MOST } else { LAST_BUILD };
-    let builds = loop {
-        let (events, cut) = index.newest(since.unwrap_or(0)..u64::MAX, most)?;
-        let oldest = events.first().map(|e| e.time);
-        let mut builds = history::builds(events);
-        if since.is_some() {
-            break builds;
+/// The builds since then; without a time, the last one. Only the newest events are looked at.
+fn explain_builds(since: Option<u64>, most: usize, index: &Index) -> Result<Report, Trouble> {
+    let (builds, cut) = match since {
+        Some(since) => {
+            let (events, cut) = index.newest(since..u64::MAX, most)?;
+            (history::builds(events), cut)
         }
-        let last = builds.pop();
-        let whole = last.as_ref().is_none_or(|b| b.events.first().map(|e| e.time) > oldest);
-        if whole || !cut || most >= MOST {
-            break last.into_iter().collect();
+        None => {
+            let mut look = LAST_BUILD.min(most);
+            loop {
+                match index.last_build(0, look)? {
+                    (_, true) if look < most => look = most.min(look * 4),
+                    (last, cut) => break (last.into_iter().collect(), cut),
+                }
+            }
         }
-        most *= 4;
     };
     let (mut probes, mut units) = (Tally::default(), Vec::new());
     for event in builds.iter().flat_map(|b| &b.events) {
@@ -194,6 +196,7 @@ fn explain_builds(since: Option<u64>, index: &Index) -> Result<Report, Trouble> 
     Ok(Report {
         version: 1,
         builds: builds.len(),
+        cut,
         build_dir: last.map(|b| b.dir.clone()),
         time: last.map(Build::end),
         outcomes: history::by_action(units),
@@ -217,6 +220,10 @@ fn tell_builds(report: &Report, since: Option<Since>, out: &mut dyn Write) -> st
         }
     }
     writeln!(out, ": {}, {} not restored.", count(units, "unit"), units - restored)?;
+    if report.cut {
+        let shown = count(units + report.probes.total(), "invocation");
+        writeln!(out, "{WARN}Older ones are left out:{WARN:#} only the newest {shown} are looked at.")?;
+    }
     if report.probes.total() > 0 {
         let (all, restored) = (report.probes.total(), report.probes.restored());
         writeln!(
@@ -364,7 +371,8 @@ mod tests {
         events.push(Event { reason: Some("link".into()), ..event("bin", Outcome::Passthrough, 1004) });
         events.push(event("other", Outcome::Hit, 1005));
         let index = index(&store, &events);
-        let report = fine(explain_builds(None, &index));
+        let report = fine(explain_builds(None, MOST, &index));
+        assert!(!report.cut);
         let told: Vec<_> = report.groups.iter().map(|g| (g.units.join(" "), g.dependents.join(" "))).collect();
         let strings = |a: &str, b: &str| (a.to_string(), b.to_string());
         assert_eq!(told, [strings("base-01", "middle-01 top-01"), strings("bin-01", "")]);
@@ -372,8 +380,14 @@ mod tests {
         tell_builds(&report, None, &mut view.out).unwrap();
         assert!(paper.text().contains("5 units, 4 not restored"), "{}", paper.text());
         assert!(paper.text().contains("and so 2 dependents: middle-01, top-01"), "{}", paper.text());
-        assert_eq!(fine(explain_builds(Some(0), &index)).builds, 2);
-        assert_eq!(fine(explain_builds(Some(2_000_000), &index)).builds, 0);
+        let of = |since, most| fine(explain_builds(since, most, &index));
+        assert_eq!((of(Some(0), 100).builds, of(Some(0), 100).cut), (2, false));
+        assert_eq!((of(Some(0), 8).builds, of(Some(0), 8).cut), (2, false));
+        assert_eq!((of(Some(0), 7).builds, of(Some(0), 7).cut), (2, true));
+        assert_eq!((of(None, 6).cut, of(None, 5).cut), (false, true));
+        assert_eq!(of(Some(2_000_000), 100).builds, 0);
+        tell_builds(&of(None, 4), None, &mut view.out).unwrap();
+        assert!(paper.text().contains("only the newest 4 invocations are looked at"), "{}", paper.text());
     }
 
     /// Guards: a path means its file, and of several meanings of a name the likeliest counts.

@@ -78,6 +78,17 @@ pub fn sentence(reason: &str) -> &str {
     kache_engine::Reason::of_id(reason).map_or(reason, |r| r.explanation().sentence)
 }
 
+/// The end of a source's path, by which packages are told apart wherever they lie and whatever their version:
+/// `libc-0.2.186/build.rs` and `libc-0.2.187/build.rs`.
+pub fn package(source: &str) -> Vec<&str> {
+    let versioned = |end: &str| end.starts_with(|c: char| c.is_ascii_digit()) && end.contains('.');
+    let name = |part| match str::rsplit_once(part, '-') {
+        Some((name, end)) if versioned(end) => name,
+        _ => part,
+    };
+    source.rsplit('/').take(3).map(name).collect()
+}
+
 /// Name and what tells it from other units of that name: `serde-1a2b3c4d`.
 pub fn unit_name(event: &Event) -> &str {
     if event.unit.is_empty() { &event.name } else { &event.unit }

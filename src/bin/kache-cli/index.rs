@@ -8,7 +8,7 @@
 
 use crate::fail::Fail;
 use crate::format::size;
-use crate::history::is_query;
+use crate::history::{Build, builds, is_query, package};
 use crate::view::View;
 use kache_key::Digest;
 use kache_store::event::DAY_MS;
@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::path::Path;
 
 /// Raise it when a table changes: an index of another version is made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -194,6 +194,8 @@ pub enum Of<'a> {
     Unit(&'a str),
     /// A crate, a package, the name of a source or of an output.
     Word(&'a str),
+    /// Of the same action, crate and package as this one.
+    Like(&'a Event),
 }
 
 /// So many events of one unit or word are looked at.
@@ -210,10 +212,18 @@ fn word_id(word: &str) -> i64 {
     id(&word.replace('_', "-"))
 }
 
+/// Tells what [`Of::Like`] asks for: all build scripts are compiled as a crate of one name.
+fn like_id(event: &Event) -> i64 {
+    let package = event.source.as_deref().map(package).unwrap_or_default().join("/");
+    id(&format!("{}\0{}\0{package}", event.action, event.name))
+}
+
 pub struct Index<'s> {
     store: &'s Store,
     db: Connection,
     days: Vec<Day>,
+    /// There was none before.
+    made: bool,
     /// Days of the log that events were read from one by one.
     logs: RefCell<HashMap<u64, std::fs::File>>,
 }
@@ -226,7 +236,12 @@ impl<'s> Index<'s> {
             return Index::at(store, None, view).map_err(|e| told(&path, e));
         }
         let why = match Index::at(store, Some(&path), view) {
-            Ok(index) => return Ok(index),
+            Ok(index) => {
+                if index.made && !index.days.is_empty() {
+                    writeln!(view.err, "kache: there was no index: it was made from the log")?;
+                }
+                return Ok(index);
+            }
             Err(Trouble::Log(e)) => return Err(told(&path, Trouble::Log(e))),
             Err(Trouble::Rewritten) => "the event log is not the one it was made from".to_string(),
             Err(Trouble::Database(e)) if is_damage(&e) => format!("it is damaged or of another version ({e})"),
@@ -258,11 +273,14 @@ impl<'s> Index<'s> {
         db.busy_timeout(std::time::Duration::from_secs(60))?;
         // Derived data: losing the newest part at a power cut costs reading it again.
         db.execute_batch("pragma synchronous = normal; pragma cache_size = -64000; pragma trusted_schema = off;")?;
-        let mut index = Index { store, db, days: store.event_days()?, logs: RefCell::default() };
-        index.db.execute_batch("begin immediate")?;
+        db.execute_batch("begin immediate")?;
+        // Looked at behind the lock: another process may have read further than the log went before.
+        let days = store.event_days()?;
+        let mut index = Index { store, db, days, made: false, logs: RefCell::default() };
         match index.db.query_row("pragma user_version", [], |r| r.get::<_, i64>(0))? {
             VERSION => {}
             0 => {
+                index.made = true;
                 index.db.execute_batch(TABLES)?;
                 index.db.pragma_update(None, "user_version", VERSION)?;
             }
@@ -477,9 +495,11 @@ impl<'s> Index<'s> {
         }
         // The hour in which it begins is counted event by event.
         if !since.is_multiple_of(HOUR_MS) {
-            for event in self.span(since / HOUR_MS)?.iter().filter(|e| e.time >= since) {
-                sums.entry(kind_of(event)).or_default().add(&Sum::of(event));
-            }
+            self.each_in(since / HOUR_MS, &mut |event| {
+                if event.time >= since {
+                    sums.entry(kind_of(&event)).or_default().add(&Sum::of(&event));
+                }
+            })?;
         }
         Ok(sums)
     }
@@ -515,9 +535,11 @@ impl<'s> Index<'s> {
 
     /// Hands over the events of a unit, or of all that a word is about, newest first, until it is enough.
     pub fn each_use(&self, of: Of, before: u64, take: &mut dyn FnMut(Event) -> bool) -> Result<(), Trouble> {
+        const OF_WORD: &str = "unit in (select unit from words where word = ?1)";
         let (which, id) = match of {
             Of::Unit(unit) => ("unit = ?1", id(unit)),
-            Of::Word(word) => ("unit in (select unit from words where word = ?1)", word_id(word)),
+            Of::Word(word) => (OF_WORD, word_id(word)),
+            Of::Like(event) => (OF_WORD, like_id(event)),
         };
         let sql =
             format!("select day, at, end from uses where {which} and time < ?2 order by time desc, day desc, at desc");
@@ -545,15 +567,26 @@ impl<'s> Index<'s> {
         let mut events = std::collections::VecDeque::new();
         let mut cut = false;
         for hour in hours.into_iter().rev() {
-            for event in self.span(hour)?.into_iter().filter(|e| time.contains(&e.time)) {
-                events.push_back(event);
+            self.each_in(hour, &mut |event| {
+                if time.contains(&event.time) {
+                    events.push_back(event);
+                }
                 if events.len() > most {
                     events.pop_front();
                     cut = true;
                 }
-            }
+            })?;
         }
         Ok((events.into(), cut))
+    }
+
+    /// The build that ended last since then, as far as the newest events tell, and whether it may have begun before them.
+    pub fn last_build(&self, since: u64, most: usize) -> Result<(Option<Build>, bool), Trouble> {
+        let (events, cut) = self.newest(since..u64::MAX, most)?;
+        let oldest = events.first().map(|e| e.time);
+        let last = builds(events).pop();
+        let whole = last.as_ref().is_none_or(|b| b.events.first().map(|e| e.time) > oldest);
+        Ok((last, cut && !whole))
     }
 
     /// The entries of the store, those in `part` of the list. `name`: only of this crate or package.
@@ -620,18 +653,17 @@ impl<'s> Index<'s> {
 
     // --- the log -----------------------------------------------------------------------------------------------------
 
-    /// All events of an hour, as the log has them.
-    fn span(&self, hour: u64) -> Result<Vec<Event>, Trouble> {
-        let mut events = Vec::new();
+    /// Hands over all events of an hour, as the log has them.
+    fn each_in(&self, hour: u64, take: &mut dyn FnMut(Event)) -> Result<(), Trouble> {
         let place = self.places("select day, at, end from spans where hour = ?", params![number(hour)])?;
         for (place, day) in place.iter().filter_map(|p| Some((p, self.day(p.day)?))) {
             day.read(place.at.start, place.at.end, |_, event| {
                 if event.time / HOUR_MS == hour {
-                    events.push(event);
+                    take(event);
                 }
             })?;
         }
-        Ok(events)
+        Ok(())
     }
 
     fn day(&self, number: u64) -> Option<&Day> {
@@ -718,8 +750,9 @@ impl Batch {
         if !is_query(&event) {
             let unit = id(&event.unit);
             let file = |path: &Option<String>| path.as_deref().and_then(|p| p.rsplit('/').next()).map(word_id);
-            let words = [Some(word_id(&event.name)), file(&event.source), file(&event.output)];
-            self.words.extend(words.into_iter().flatten().map(|word| (word, unit)));
+            let name = [word_id(&event.name), like_id(&event)].map(Some);
+            let words = name.into_iter().chain([file(&event.source), file(&event.output)]);
+            self.words.extend(words.flatten().map(|word| (word, unit)));
             self.events.push((unit, event.time, at.clone()));
         }
         if let Some(key) = event.key.as_deref().and_then(Digest::from_hex) {
@@ -873,6 +906,7 @@ mod tests {
             assert_eq!((sums.values().map(|s| s.n).sum::<u64>(), slow.len()), (200, 5));
             assert_eq!(notes.text().contains("index"), told, "{}", notes.text());
         };
+        count(true);
         count(false);
         let good = std::fs::read(store.index_path()).unwrap();
         for n in 0..good.len() / 512 {
@@ -886,10 +920,49 @@ mod tests {
         }
         for bad in [&b"no database"[..], &good[..1000], &[]] {
             std::fs::write(store.index_path(), bad).unwrap();
-            count(!bad.is_empty());
+            count(true);
             count(false);
         }
         std::fs::remove_file(store.index_path()).unwrap();
-        count(false);
+        count(true);
+    }
+    /// Guards: who waits while another process reads a growing log to its end goes on from there, and says nothing.
+    #[test]
+    fn indexing_at_once() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        store.append_event(&at(480_000.0, Outcome::Miss));
+        drop(Index::open(&store, &mut view().0));
+        let inode = || std::fs::metadata(store.index_path()).unwrap().ino();
+        let before = inode();
+        let other = Connection::open(store.index_path()).unwrap();
+        other.execute_batch("begin immediate").unwrap();
+        let (send, thread) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                send.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+                let notes = crate::view::testing::Paper::default();
+                let (mut looking, _) = view();
+                looking.err = Box::new(notes.clone());
+                let mut index = Index::open(&store, &mut looking).unwrap_or_else(|_| panic!("index"));
+                assert!(index.ask(&mut looking, |i| i.sums(0)).is_ok());
+                notes.text()
+            });
+            // It sleeps between two tries to get the lock.
+            let stat = Path::new("/proc").join(thread.recv().unwrap()).join("stat");
+            let sleeps = || std::fs::read_to_string(&stat).is_ok_and(|line| line.contains(") S "));
+            while !sleeps() && !waiting.is_finished() {
+                std::thread::yield_now();
+            }
+            store.append_event(&at(480_000.1, Outcome::Hit));
+            let day = store.event_days().unwrap().remove(0);
+            let tail = day.tail(day.size).unwrap();
+            let row = params![number(day.size), &tail.as_bytes()[..]];
+            other.execute("update files set read = ?, tail = ?", row).unwrap();
+            other.execute_batch("commit").unwrap();
+            assert_eq!(waiting.join().unwrap(), "");
+        });
+        assert_eq!(inode(), before);
     }
 }

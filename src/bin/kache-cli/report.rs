@@ -9,7 +9,7 @@ mod text;
 use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{Since, date};
-use crate::history::{Tally, builds, is_query, outcome_name, unit_name};
+use crate::history::{Tally, is_query, outcome_name, unit_name};
 use crate::index::{Index, Trouble};
 use crate::summary::Summary;
 use crate::view::View;
@@ -105,6 +105,8 @@ struct Build {
     begin_ms: u64,
     end_ms: u64,
     total: Tally,
+    /// It may have had more invocations, before these.
+    cut: bool,
     lanes: usize,
     units: Vec<Unit>,
 }
@@ -148,6 +150,7 @@ impl Report {
             reason: e.reason,
             key: e.key,
         };
+        let (last, cut) = index.last_build(since, LAST_BUILD)?;
         let mut summary = Summary::of(index, since, context)?;
         summary.reasons.truncate(args.top.into());
         Ok(Report {
@@ -160,7 +163,7 @@ impl Report {
             slowest_misses: index.slowest(since, args.top.into())?.into_iter().map(slow).collect(),
             step_hours,
             course,
-            last_build: builds(index.newest(since..u64::MAX, LAST_BUILD)?.0).pop().map(Build::of),
+            last_build: last.map(|build| Build::of(build, cut)),
         })
     }
 
@@ -182,7 +185,7 @@ impl Report {
 }
 
 impl Build {
-    fn of(build: crate::history::Build) -> Build {
+    fn of(build: crate::history::Build, cut: bool) -> Build {
         let units = timeline(&build.events.iter().filter(|e| !is_query(e)).collect::<Vec<_>>());
         let mut total = Tally::default();
         build.events.iter().filter(|e| !is_query(e)).for_each(|e| total.add(e.outcome, 1));
@@ -191,6 +194,7 @@ impl Build {
             end_ms: build.end(),
             dir: build.dir,
             total,
+            cut,
             lanes: units.iter().map(|u| u.lane + 1).max().unwrap_or(0),
             units,
         }
@@ -198,6 +202,11 @@ impl Build {
 
     fn seconds(&self) -> f64 {
         self.end_ms.saturating_sub(self.begin_ms) as f64 / 1000.0
+    }
+
+    fn restored(&self) -> String {
+        let of = if self.cut { format!(", of its newest {} invocations", self.units.len()) } else { String::new() };
+        format!("{} of {} lookups restored{of}", self.total.restored(), self.total.cacheable())
     }
 }
 
@@ -288,5 +297,20 @@ mod tests {
         let units = timeline(&events.iter().collect::<Vec<_>>());
         let lanes: Vec<_> = units.iter().map(|u| (u.begin_ms / 1000.0, u.lane)).collect();
         assert_eq!(lanes, [(0.0, 0), (5.0, 1), (5.5, 2), (8.0, 2), (10.0, 1)]);
+    }
+
+    /// Guards: a build of which a part is shown says so.
+    #[test]
+    fn parts_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = kache_store::Store::new(dir.path(), None);
+        ["a", "b", "c"].iter().zip(10..).for_each(|(name, time)| store.append_event(&event(name, Outcome::Hit, time)));
+        let Ok(index) = Index::passing(&store, &mut crate::view::testing::view().0) else { panic!("index") };
+        for (most, told) in
+            [(3, "3 of 3 lookups restored"), (2, "2 of 2 lookups restored, of its newest 2 invocations")]
+        {
+            let Ok((Some(last), cut)) = index.last_build(0, most) else { panic!("a build") };
+            assert_eq!(Build::of(last, cut).restored(), told);
+        }
     }
 }

@@ -22,7 +22,7 @@ const DAYS: u64 = 30;
 const FIRST_MS: f64 = 200.0;
 const MEMORY_MB: f64 = 150.0;
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 14] = [
     &["list"],
     &["list", "--sort", "size"],
     &["list", "crate-7"],
@@ -35,6 +35,7 @@ const COMMANDS: [&[&str]; 13] = [
     &["explain"],
     &["explain", "crate-7"],
     &["explain", "--since", "1h"],
+    &["explain", "--since", "24h"],
     &["show", "KEY"],
 ];
 
@@ -124,8 +125,13 @@ fn synthesize(work: &Path) -> Done {
     Ok(())
 }
 
+const SCRIPT: &str = "build_script_build";
+
+/// Of an entry: crate and unit. Each fifth is a compiled build script, all of which are crates of one name.
 fn names(n: u64) -> (String, String) {
-    (format!("crate-{}", n % 2000), format!("crate-{}-{n:016x}", n % 2000))
+    let name = if n.is_multiple_of(5) { SCRIPT.to_string() } else { format!("crate-{}", n % 2000) };
+    let unit = format!("{name}-{n:016x}");
+    (name, unit)
 }
 
 fn event(time: u64, about: u64, key: &dyn Fn(u64) -> Digest) -> Event {
@@ -137,6 +143,10 @@ fn event(time: u64, about: u64, key: &dyn Fn(u64) -> Digest) -> Event {
         18 => (Outcome::Miss, Some("too-new")),
         _ => (Outcome::Passthrough, Some("unknown-flag")),
     };
+    let build_dir = format!("/home/someone/project-{}/target", about % 5);
+    let output = format!("{build_dir}/debug/deps/lib{unit}.rlib");
+    let file = if name == SCRIPT { "build.rs" } else { "src/lib.rs" };
+    let source = format!("/home/someone/.cargo/registry/src/crate-{}-1.{}.0/{file}", entry % 2000, entry % 7);
     Event {
         v: kache_store::event::VERSION,
         time,
@@ -144,8 +154,8 @@ fn event(time: u64, about: u64, key: &dyn Fn(u64) -> Digest) -> Event {
         action: if about.is_multiple_of(7) { "build-script" } else { "rustc" }.into(),
         name,
         unit,
-        source: None,
-        output: None,
+        source: Some(source),
+        output: Some(output),
         reason: reason.map(str::to_owned),
         detail: reason.map(|_| format!("/home/someone/project/src/file-{entry}.rs")),
         stored: outcome == Outcome::Miss,
@@ -157,7 +167,7 @@ fn event(time: u64, about: u64, key: &dyn Fn(u64) -> Digest) -> Event {
         linked: about % 100_000,
         cloned: 0,
         copied: about % 1000,
-        build_dir: Some(format!("/home/someone/project-{}/target", about % 5)),
+        build_dir: Some(build_dir),
     }
 }
 

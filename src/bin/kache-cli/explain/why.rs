@@ -6,7 +6,7 @@
 use super::archive;
 
 use crate::format::{printable, shorten};
-use crate::history::{begin, is_probe, outcome_name, sentence, unit_name};
+use crate::history::{begin, is_probe, outcome_name, package, sentence, unit_name};
 use crate::index::{Index, Of, Trouble};
 use kache_key::{Description, Digest};
 use kache_store::{Event, Inputs, Outcome};
@@ -20,6 +20,9 @@ const PAST_OF_PROBES: usize = 2000;
 
 /// Inputs that only one key has are followed up to this many.
 const MOST_ONE_SIDED: usize = 100;
+
+/// So many records, and names of probes, are kept to be asked for again.
+const KEPT: usize = 256;
 
 /// A compile may end after the one that reads its first results; not by more than this.
 const OVERLAP_MS: u64 = 3_600_000;
@@ -222,6 +225,9 @@ impl<'a> Explainer<'a> {
     fn record(&mut self, event: &Event) -> Option<Inputs> {
         let key = event.key.as_ref()?;
         let store = self.index.store();
+        if self.records.len() >= KEPT {
+            self.records.clear();
+        }
         self.records.entry(key.clone()).or_insert_with(|| store.inputs(&Digest::from_hex(key)?)).clone()
     }
 
@@ -234,6 +240,9 @@ impl<'a> Explainer<'a> {
         let alike = |e: &Event| e.action == event.action && e.unit == event.unit;
         if is_probe(event) && !self.probes.contains_key(&event.unit) {
             let all = self.newest(Of::Unit(&event.unit), u64::MAX, PAST_OF_PROBES, &alike)?;
+            if self.probes.len() >= KEPT {
+                self.probes.clear();
+            }
             self.probes.insert(event.unit.clone(), all);
         }
         let mut past = match self.probes.get(&event.unit) {
@@ -251,10 +260,10 @@ impl<'a> Explainer<'a> {
         if past.is_empty() && !of_c {
             // One build may compile a crate in several ways, which are not each other's past.
             let before = |e: &Event| e.time < build_begin || e.build_dir != event.build_dir;
-            let package = event.source.as_deref().map(package);
-            let same_package = |e: &Event| e.source.as_deref().map(self::package) == package;
-            let alike = |e: &Event| e.action == event.action && e.name == event.name && before(e) && same_package(e);
-            past = self.newest(Of::Word(&event.name), event.time, PAST, &alike)?;
+            let kind = |e: &Event| (e.action.clone(), e.name.clone());
+            let same_package = |e: &Event| e.source.as_deref().map(package) == event.source.as_deref().map(package);
+            let alike = |e: &Event| kind(e) == kind(event) && before(e) && same_package(e);
+            past = self.newest(Of::Like(event), event.time, PAST, &alike)?;
         }
         Ok(past)
     }
@@ -398,17 +407,6 @@ impl<'a> Explainer<'a> {
         }
         Ok(None)
     }
-}
-
-/// The end of a source's path, by which packages are told apart wherever they lie and whatever their version:
-/// `libc-0.2.186/build.rs` and `libc-0.2.187/build.rs`.
-fn package(source: &str) -> Vec<&str> {
-    let versioned = |end: &str| end.starts_with(|c: char| c.is_ascii_digit()) && end.contains('.');
-    let name = |part| match str::rsplit_once(part, '-') {
-        Some((name, end)) if versioned(end) => name,
-        _ => part,
-    };
-    source.rsplit('/').take(3).map(name).collect()
 }
 
 /// The path that a text names, from the build directory or the project's top, and whether it is cargo's way to say so.

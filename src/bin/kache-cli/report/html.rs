@@ -81,12 +81,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         section(title, &course(report), out)?;
     }
     if let Some(build) = &report.last_build {
-        let what = format!(
-            "Last build: {}, {} of {} lookups restored",
-            seconds(build.seconds()),
-            build.total.restored(),
-            build.total.cacheable()
-        );
+        let what = format!("Last build: {}, {}", seconds(build.seconds()), build.restored());
         section(&what, &build_timeline(build), out)?;
     }
     if !s.is_empty() {

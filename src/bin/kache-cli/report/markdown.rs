@@ -60,9 +60,8 @@ pub fn write(report: &Report, github: bool, out: &mut dyn Write) -> io::Result<(
     ];
     table(&["bytes", ">"], figures.into_iter().map(|(name, value)| vec![name.into(), value]), out)?;
     if let Some(b) = &report.last_build {
-        let what =
-            format!("{} of {} lookups restored in {}", b.total.restored(), b.total.cacheable(), seconds(b.seconds()));
-        writeln!(out, "Last build ({} UTC): {what}, {}.\n", date(b.end_ms), literal(&b.dir))?;
+        let (when, took, dir) = (date(b.end_ms), seconds(b.seconds()), literal(&b.dir));
+        writeln!(out, "Last build ({when} UTC): {}, in {took}, {dir}.\n", b.restored())?;
     }
     if !report.slowest_misses.is_empty() {
         part("Slowest misses", out)?;

@@ -10,11 +10,10 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if let Some(build) = &report.last_build {
         writeln!(
             out,
-            "\n{STRONG}Last build{STRONG:#}  {}, {}: {} of {} lookups restored",
+            "\n{STRONG}Last build{STRONG:#}  {}, {}: {}",
             date(build.end_ms),
             seconds(build.seconds()),
-            build.total.restored(),
-            build.total.cacheable()
+            build.restored()
         )?;
         writeln!(out, "            {FAINT}{}{FAINT:#}", build.dir)?;
     }
