@@ -10,34 +10,6 @@ use crate::common::*;
 
 const HELLO: &str = "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n";
 
-/// Plain, then twice with kache: all three the same in streams, end and files of `out`; the last one without a compiler,
-/// where the plain one succeeds. Gives what was said on standard error.
-#[track_caller]
-pub fn as_plain(tree: &Tree<'_>, compilers: Compilers, script: &str) -> String {
-    let out = tree.path.join("out");
-    let build = |mode: Mode| {
-        remove(&out);
-        fs::create_dir(&out).unwrap();
-        let outcome = tree.shell(compilers, script).mode(mode).run();
-        (outcome, Snapshot::of(&out))
-    };
-    let (plain, expected) = build(Mode::Plain);
-    let (first, files) = build(Mode::Observed);
-    first.same_as(&plain);
-    files.same_bytes(&expected);
-    files.same_modes(&expected);
-    let (second, files) = build(Mode::Observed);
-    second.same_as(&plain);
-    files.same_bytes(&expected);
-    files.same_modes(&expected);
-    if plain.status.success() {
-        second.all_hit();
-    } else {
-        second.check(second.actions().all(|e| !e.stored()), "a failure is never stored");
-    }
-    second.stderr
-}
-
 #[test]
 fn hit_starts_no_compiler() {
     let test = "hit_starts_no_compiler";
@@ -65,12 +37,14 @@ fn warnings_and_colours() {
     let tree = space.tree("w");
     tree.write("x.c", "int f(int a) { int unused; return a = a; }\n");
     for compilers in compilers("warnings_and_colours") {
-        let plain = as_plain(&tree, compilers, "$CC -Wall -Wextra -c x.c -o out/x.o");
-        assert!(plain.contains("unused"), "there is a warning");
-        let coloured = as_plain(&tree, compilers, "$CC -Wall -fdiagnostics-color=always -c x.c -o out/x.o");
-        assert!(coloured.contains('\x1b'), "it is coloured");
-        let other = as_plain(&tree, compilers, "cd out; $CC -Wall -c ../x.c -o y.o");
-        assert!(other.contains("../x.c"), "it names this place");
+        for (line, word) in [
+            ("$CC -Wall -Wextra -c x.c -o out/x.o", "unused"),
+            ("$CC -Wall -fdiagnostics-color=always -c x.c -o out/x.o", "\x1b["),
+            ("cd out; $CC -Wall -c ../x.c -o y.o", "../x.c"),
+        ] {
+            let again = as_plain(&tree, compilers, line).again;
+            again.check(again.stderr.contains(word), word);
+        }
     }
 }
 
@@ -84,8 +58,9 @@ fn warnings_of_another_checkout() {
             tree.write(".git/HEAD", "");
             tree.write("x.c", "int f(int a) { int unused; return a = a; }\n");
             let script = "$CC -Wall -c $PWD/x.c -o out/x.o";
-            let seen = as_plain(&tree, compilers, script);
-            assert!(seen.contains(tree.path.join("x.c").to_str().unwrap()), "the path is absolute");
+            let first = as_plain(&tree, compilers, script).first;
+            first.check(first.stderr.contains(tree.path.join("x.c").to_str().unwrap()), "the path is absolute");
+            first.check(at == "first" || first.actions().all(Event::is_hit), "found in the second");
         }
     }
 }
@@ -177,15 +152,14 @@ fn second_checkout() {
                 ("inc/h.h", "#define V 1\n"),
                 ("src/main.c", "int f(void);\nint main(void) { return f(); }\n"),
             ]);
-            tree.remove("build");
-            fs::create_dir(tree.path.join("build")).unwrap();
-            let script = "cd build; for s in x main; do $CC -g -MD -I $OLDPWD/inc -c $OLDPWD/src/$s.c -o $s.o; done; $CC x.o main.o -o x";
-            let out = tree.shell(compilers, script).run();
-            let hits = if at == "first" { 0 } else { 3 };
-            out.ok().check(out.count("hit") == hits, "all of it in the second");
-            let depfile = tree.read("build/x.d");
+            let script = "cd out; for s in x main; do $CC $MAPS -g -MD -I $OLDPWD/inc -c $OLDPWD/src/$s.c -o $s.o; done; \
+                          $CC x.o main.o -o x; for d in x main; do tr -s ' \\\\\\n' '\\n\\n\\n' < $d.d > t; mv t $d.d; done";
+            // (Lines of dependency files are broken where the longer or shorter names of the first made the compiler do it.)
+            let first = as_plain(&tree, compilers, script).first;
+            first.ok().check(first.count("hit") == if at == "first" { 0 } else { 3 }, "all of it in the second");
+            let depfile = tree.read("out/x.d");
             assert!(depfile.contains(tree.path.join("inc/h.h").to_str().unwrap()), "{depfile}");
-            let status = tree.execute("build/x").status.code();
+            let status = tree.execute("out/x").status.code();
             assert_eq!(status, Some(1));
         }
     }
@@ -226,8 +200,10 @@ fn debugger_finds_the_sources() {
         for at in ["first", "second/place"] {
             let tree = space.tree(at);
             tree.files(&[(".git/HEAD", ""), ("src/x.c", HELLO)]);
-            tree.shell(compilers, "$CC -g -c $PWD/src/x.c -o x.o; $CC x.o -o x").run().ok();
-            let run = ["-q", "-nx", "-batch", "-ex", "list main", "-ex", "info source", "x"];
+            let script = "$CC $MAPS -g -c $PWD/src/x.c -o out/x.o; $CC out/x.o -o out/x";
+            let first = as_plain(&tree, compilers, script).first;
+            first.check(at == "first" || first.actions().all(Event::is_hit), "found in the second");
+            let run = ["-q", "-nx", "-batch", "-ex", "list main", "-ex", "info source", "out/x"];
             let mut gdb = space.command("gdb", &tree.path);
             for arg in run {
                 gdb = gdb.arg(arg);
@@ -558,8 +534,7 @@ fn shown_commands() {
         // Names of scratch files differ from run to run.
         let shown = "$CC -g -c x.c -o x.o '-###' 2>&1 | sed 's:/tmp/[^ \"]*::g'";
         as_plain(&tree, compilers, shown);
-        let said = as_plain(&tree, compilers, "$CC -g -c x.c -o x.o -v 2>&1 | grep -c prefix-map; true");
-        assert!(said.is_empty());
+        as_plain(&tree, compilers, "$CC -g -c x.c -o x.o -v 2>&1 | grep -c prefix-map; true");
     }
 }
 

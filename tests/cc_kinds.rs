@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::cc_fidelity::as_plain;
 use crate::common::*;
 
 const MAIN: &str = "int n(void);\nint main(void) { return n() - 1; }\n";

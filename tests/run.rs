@@ -22,26 +22,21 @@ fn run<'a>(tree: &Tree<'a>, line: &str) -> Run<'a> {
 
 /// The command by itself, then under kache: the same streams, end and files.
 #[track_caller]
-fn as_plain(tree: &Tree<'_>, command: &str, outcome: &str) -> (String, String) {
-    tree.remove("gen");
-    let plain = tree.shell(GNU, command).plain().run();
-    let expected = Snapshot::of(&tree.path.join("gen"));
-    tree.remove("gen");
-    let ours = run(tree, &format!("-- {command}")).run();
-    ours.same_as(&plain);
-    let files = Snapshot::of(&tree.path.join("gen"));
-    files.same_bytes(&expected);
-    files.same_modes(&expected);
-    ours.check(ours.actions().count() == 1 && ours.actions().all(|e| e.outcome() == outcome), outcome);
-    (ours.stdout, ours.stderr)
+fn command(tree: &Tree<'_>, command: &str, outcome: &str) -> (String, String) {
+    let dir = tree.path.join("gen");
+    let plain = Made::by(tree.shell(GNU, command).plain(), &dir);
+    let ours = Made::by(run(tree, &format!("-- {command}")), &dir);
+    let out = ours.same_as(&plain);
+    out.check(out.actions().count() == 1 && out.actions().all(|e| e.outcome() == outcome), outcome);
+    (ours.outcome.stdout, ours.outcome.stderr)
 }
 
 #[test]
 fn outputs_and_streams_are_restored() {
     let space = Space::new();
     let tree = generator(&space, "w");
-    as_plain(&tree, "./generate", "miss");
-    let said = as_plain(&tree, "./generate", "hit");
+    command(&tree, "./generate", "miss");
+    let said = command(&tree, "./generate", "hit");
     assert_eq!(said, ("done\n".into(), "generating\n".into()));
     let mode = fs::metadata(tree.path.join("gen/tool")).unwrap().permissions().mode();
     assert!(mode & 0o111 != 0, "a program stays one");
@@ -53,18 +48,18 @@ fn outputs_and_streams_are_restored() {
 fn whatever_it_reads_is_an_input() {
     let space = Space::new();
     let tree = generator(&space, "w");
-    as_plain(&tree, "./generate", "miss");
+    command(&tree, "./generate", "miss");
     tree.write("in.txt", "two\n");
-    as_plain(&tree, "./generate", "miss");
+    command(&tree, "./generate", "miss");
     tree.write("opt.txt", "new\n");
-    as_plain(&tree, "./generate", "miss");
-    as_plain(&tree, "env FLAVOUR=sweet ./generate", "miss");
+    command(&tree, "./generate", "miss");
+    command(&tree, "env FLAVOUR=sweet ./generate", "miss");
     write_script(&tree.path.join("generate"), &GENERATOR.replace("made from", "built from"));
-    as_plain(&tree, "./generate", "miss");
+    command(&tree, "./generate", "miss");
     tree.remove("opt.txt");
     tree.write("in.txt", "one\n");
     write_script(&tree.path.join("generate"), GENERATOR);
-    as_plain(&tree, "./generate", "hit");
+    command(&tree, "./generate", "hit");
 }
 
 /// Guards: what lies behind a link that the command made is an input, and so is what it would write there.
@@ -120,9 +115,9 @@ fn program_that_comes_first_on_the_path() {
 fn second_checkout() {
     let space = Space::new();
     let first = generator(&space, "first");
-    as_plain(&first, "./generate", "miss");
+    command(&first, "./generate", "miss");
     let second = generator(&space, "a/longer/second");
-    as_plain(&second, "./generate", "hit");
+    command(&second, "./generate", "hit");
 }
 
 #[test]

@@ -476,12 +476,14 @@ impl<'s> Run<'s> {
         command.stdout(out.reopen().expect("stdout")).stderr(err.reopen().expect("stderr"));
         let mark = Mark::of(&self.cache);
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        Running { told: format!("{command:?}\n  in {}", self.cwd.display()), child, out, err, mark }
+        let told = format!("{command:?}\n  in {}", self.cwd.display());
+        Running { told, role: self.role, child, out, err, mark }
     }
 }
 
 pub struct Running {
     told: String,
+    role: Role,
     child: Child,
     out: tempfile::NamedTempFile,
     err: tempfile::NamedTempFile,
@@ -508,7 +510,8 @@ impl Running {
         let text = |file: &tempfile::NamedTempFile| {
             String::from_utf8_lossy(&fs::read(file.path()).expect("the stream's file")).into_owned()
         };
-        Outcome { told: self.told, status, stdout: text(&self.out), stderr: text(&self.err), events: self.mark.since() }
+        let (stdout, stderr) = (text(&self.out), text(&self.err));
+        Outcome { told: self.told, role: self.role, status, stdout, stderr, events: self.mark.since() }
     }
 }
 
@@ -516,6 +519,7 @@ impl Running {
 #[must_use]
 pub struct Outcome {
     told: String,
+    role: Role,
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
@@ -586,15 +590,15 @@ impl Outcome {
         self
     }
 
-    /// What compilers and people said, without what differs from run to run.
+    /// What compilers and people said: without what cargo says differently from run to run, else every byte.
     pub fn said(&self) -> String {
         let status = ["Compiling", "Checking", "Finished", "Fresh", "Dirty", "Blocking", "Running", "Executable"];
-        let noise = |line: &&str| {
+        let noise = |line: &str| {
             let line = without_colour(line);
             let word = line.trim_start().split(' ').next().unwrap_or_default();
-            !(line.starts_with("  ") && status.contains(&word))
+            self.role == Role::Cargo && line.starts_with("  ") && status.contains(&word)
         };
-        self.stderr.lines().filter(noise).fold(String::new(), |text, line| text + line + "\n")
+        self.stderr.split_inclusive('\n').filter(|line| !noise(line)).collect()
     }
 
     /// The same streams and the same end.
@@ -696,6 +700,57 @@ impl Mark {
         }
         events
     }
+}
+
+/// A command and what it left in a directory of its own.
+pub struct Made {
+    pub outcome: Outcome,
+    pub files: Snapshot,
+}
+
+impl Made {
+    /// The directory is empty before.
+    pub fn by(run: Run<'_>, dir: &Path) -> Made {
+        remove(dir);
+        fs::create_dir(dir).expect("a directory for the results");
+        let outcome = run.run();
+        Made { outcome, files: Snapshot::of(dir) }
+    }
+
+    /// The same streams, end, files and modes.
+    #[track_caller]
+    pub fn same_as(&self, plain: &Made) -> &Outcome {
+        self.files.same_bytes(&plain.files);
+        self.files.same_modes(&plain.files);
+        self.outcome.same_as(&plain.outcome)
+    }
+}
+
+/// Two runs with kache, one after the other.
+pub struct Twice {
+    pub first: Outcome,
+    pub again: Outcome,
+}
+
+/// Plain, then twice with kache: all three the same in streams, end and files of `out`; the last one without a compiler,
+/// where the plain one succeeds. `$MAPS` is the map that kache adds, given to the plain compiler.
+#[track_caller]
+pub fn as_plain(tree: &Tree<'_>, compilers: Compilers, script: &str) -> Twice {
+    let build = |mode: Mode, maps: &str| {
+        let run = tree.shell(compilers, script).mode(mode).env("MAPS", maps);
+        Made::by(run, &tree.path.join("out"))
+    };
+    let plain = build(Mode::Plain, &format!("-fdebug-prefix-map={}=.", tree.path.display()));
+    let first = build(Mode::Observed, "");
+    first.same_as(&plain);
+    let second = build(Mode::Observed, "");
+    let again = second.same_as(&plain);
+    if plain.outcome.status.success() {
+        again.all_hit();
+    } else {
+        again.check(again.actions().all(|e| !e.stored()), "a failure is never stored");
+    }
+    Twice { first: first.outcome, again: second.outcome }
 }
 
 // --- what a build leaves -------------------------------------------------------------------------------------------
