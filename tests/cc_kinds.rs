@@ -336,6 +336,23 @@ fn make_with_a_jobserver() {
     as_plain(&tree, GNU, "make -s clean; make -s -j4 CC=\"$CC\"; out/x");
 }
 
+/// Guards: newer makes' jobserver is a pipe with a name, which a compiler's parts open by it to read and to write tokens.
+#[test]
+fn named_jobserver() {
+    let space = Space::new();
+    let tree = tree(&space);
+    let takes_tokens =
+        "#!/bin/sh\nexec 7<>${MAKEFLAGS##*fifo:}\nhead -c 1 <&7 >/dev/null\nprintf + >&7\nexec 7>&-\nexec /usr/bin/gcc \"$@\"\n";
+    write_script(&tree.path.join("bin/gcc"), takes_tokens);
+    let make = "export PATH=$PWD/bin:$PATH; rm -f f; mkfifo f; exec 9<>f; printf ++++ >&9; \
+                export MAKEFLAGS=\"-j5 --jobserver-auth=fifo:$PWD/f\"; cd out";
+    as_plain(&tree, GNU, &format!("{make}; $CC -c ../n.c"));
+    // A file is none, whatever it is said to be.
+    let file = make.replace("mkfifo f; exec 9<>f", "exec 9>f");
+    let out = tree.shell(GNU, &format!("{file}; $CC -c ../n.c -o x.o")).run();
+    out.ok().check(!out.event("x.o").stored(), "what is read and written is not stored");
+}
+
 #[test]
 fn ninja_and_cmake() {
     let test = "ninja_and_cmake";

@@ -156,6 +156,21 @@ fn what_is_not_deterministic_is_not_stored() {
     run(&tree, line).run().all_hit();
 }
 
+/// Guards: a pipe that a command makes for itself, as make does for its jobserver, is its own.
+#[test]
+fn pipe_of_its_own() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let script =
+        "mkfifo $TMPDIR/f; exec 7<>$TMPDIR/f; printf + >&7; head -c 1 <&7 >/dev/null; rm $TMPDIR/f; echo x >gen.txt";
+    for outcome in ["miss", "hit"] {
+        let out = run(&tree, &format!("-- sh -c '{script}'")).run();
+        out.ok().check(out.outcome("sh") == outcome, outcome);
+    }
+    let stays = run(&tree, "-- mkfifo stays").run();
+    stays.ok().check(stays.event("mkfifo").reason() == "special-output", "one that stays can't be stored");
+}
+
 #[test]
 fn named_outputs() {
     let space = Space::new();

@@ -396,6 +396,25 @@ fn a_script_that_writes_outside_of_its_directory() {
     }
 }
 
+/// Guards: below a newer make the jobserver is a pipe with a name, which rustc and build scripts open by it.
+#[test]
+fn a_jobserver_with_a_name() {
+    let space = Space::new();
+    let body = "assert!(std::process::Command::new(\"sh\").arg(\"-c\").arg(\"exec 7<>${CARGO_MAKEFLAGS##*fifo:}; head -c 1 <&7 >/dev/null; printf + >&7\")\
+                .status().unwrap().success()); tell(\"x\".into());";
+    let tree = script(&space, "w", body);
+    let make = "rm -f ../f; mkfifo ../f; exec 9<>../f; printf ++++ >&9; exec \"$0\" \"$@\"";
+    let flags = format!("-j5 --jobserver-auth=fifo:{}", space.site("f").display());
+    for hits in [false, true] {
+        tree.clean();
+        let run = tree.cargo("build").under(&["sh", "-c", make]).env("MAKEFLAGS", &flags).without("CARGO_BUILD_JOBS");
+        let out = run.run();
+        out.ok().check(out.actions().all(|e| e.stored() || e.is_hit()), "all of it is stored");
+        out.check(run_of(&out).is_hit() == hits && out.actions().all(|e| e.is_hit() == hits), "and found");
+        assert_eq!(told(&tree), "x");
+    }
+}
+
 #[test]
 fn leftovers_of_an_earlier_run() {
     // What lies in OUT_DIR from before must not be taken for this run's work.

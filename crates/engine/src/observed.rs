@@ -92,6 +92,8 @@ struct Reading<'a> {
     parents: HashMap<PathBuf, PathBuf>,
     /// This program, which observed ones start in a compiler's place.
     kache: Option<PathBuf>,
+    /// A jobserver that is a pipe with a name: tokens come out of it, no content.
+    jobserver: Option<Vec<u8>>,
 }
 
 /// Reads a trace. `start` is the file clock before the action began.
@@ -116,6 +118,7 @@ pub fn read(
         asked_where: false,
         parents: HashMap::new(),
         kache: std::env::current_exe().ok(),
+        jobserver: jobserver(world),
     };
     let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
     let mut macros: BTreeSet<Vec<u8>> = BTreeSet::new();
@@ -172,6 +175,15 @@ pub fn read(
     reading.finish(start, macros.is_empty(), variables)
 }
 
+/// The last one that make (4.4 and later) names, if it is what it should be.
+fn jobserver(world: &World) -> Option<Vec<u8>> {
+    let named = [&b"CARGO_MAKEFLAGS"[..], b"MAKEFLAGS"].iter().find_map(|name| {
+        let words = world.invocation.value(name)?.rsplit(|b| *b == b' ');
+        words.filter_map(|word| word.strip_prefix(b"--jobserver-auth=fifo:")).next()
+    })?;
+    kache_os::stat(path(named)).is_ok_and(|m| m.kind == kache_os::FileKind::Other).then(|| named.to_vec())
+}
+
 fn is_stream(file: &[u8]) -> bool {
     file == b"/dev/stdin"
         || file.starts_with(b"/dev/fd/")
@@ -226,7 +238,7 @@ impl Reading<'_> {
     /// Nothing of a checkout or of cargo's sources is noise, wherever they are (a target directory in `/dev/shm`).
     fn is_noise(&self, p: &[u8]) -> bool {
         let of_build = |root: Root| root.moves_with_checkout() || root == Root::CargoHome;
-        noisy_path(p) && !self.world.roots.innermost(p).is_some_and(of_build)
+        noisy_path(p) && !self.world.roots.innermost(p).is_some_and(of_build) || self.jobserver.as_deref() == Some(p)
     }
 
     /// One name for each file, where `..` would give it several. Its directory is not behind a link the action made.

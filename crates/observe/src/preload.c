@@ -859,10 +859,15 @@ EXPORT int symlinkat(const char *target, int dir, const char *path)
     return r;
 }
 
-EXPORT int mkfifo(const char *path, mode_t m) { CHANGE(META, AT_FDCWD, path, REAL(mkfifo)(path, m)) }
-EXPORT int mkfifoat(int dir, const char *path, mode_t m) { CHANGE(META, dir, path, REAL(mkfifoat)(dir, path, m)) }
-EXPORT int mknod(const char *path, mode_t m, dev_t d) { CHANGE(META, AT_FDCWD, path, REAL(mknod)(path, m, d)) }
-EXPORT int mknodat(int dir, const char *path, mode_t m, dev_t d) { CHANGE(META, dir, path, REAL(mknodat)(dir, path, m, d)) }
+/* They succeed only where nothing is. */
+#define MAKE(dirfd, path, call)                                  \
+    int r_ = call;                                               \
+    note(r_ == 0, OPEN, WRITE | CREATE | EXCL, dirfd, path);     \
+    return r_;
+EXPORT int mkfifo(const char *path, mode_t m) { MAKE(AT_FDCWD, path, REAL(mkfifo)(path, m)) }
+EXPORT int mkfifoat(int dir, const char *path, mode_t m) { MAKE(dir, path, REAL(mkfifoat)(dir, path, m)) }
+EXPORT int mknod(const char *path, mode_t m, dev_t d) { MAKE(AT_FDCWD, path, REAL(mknod)(path, m, d)) }
+EXPORT int mknodat(int dir, const char *path, mode_t m, dev_t d) { MAKE(dir, path, REAL(mknodat)(dir, path, m, d)) }
 EXPORT int chmod(const char *path, mode_t m) { CHANGE(META, AT_FDCWD, path, REAL(chmod)(path, m)) }
 EXPORT int lchmod(const char *path, mode_t m) { CHANGE(META, AT_FDCWD, path, REAL(lchmod)(path, m)) }
 EXPORT int fchmodat(int dir, const char *path, mode_t m, int f) { CHANGE(META, dir, path, REAL(fchmodat)(dir, path, m, f)) }
