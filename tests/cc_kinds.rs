@@ -341,8 +341,7 @@ fn make_with_a_jobserver() {
 fn named_jobserver() {
     let space = Space::new();
     let tree = tree(&space);
-    let takes_tokens =
-        "#!/bin/sh\nexec 7<>${MAKEFLAGS##*fifo:}\nhead -c 1 <&7 >/dev/null\nprintf + >&7\nexec 7>&-\nexec /usr/bin/gcc \"$@\"\n";
+    let takes_tokens = "#!/bin/sh\nexec 7<>${MAKEFLAGS##*fifo:}\nhead -c 1 <&7 >/dev/null\nprintf + >&7\nexec 7>&-\nexec /usr/bin/gcc \"$@\"\n";
     write_script(&tree.path.join("bin/gcc"), takes_tokens);
     let make = "export PATH=$PWD/bin:$PATH; rm -f f; mkfifo f; exec 9<>f; printf ++++ >&9; \
                 export MAKEFLAGS=\"-j5 --jobserver-auth=fifo:$PWD/f\"; cd out";

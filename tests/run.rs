@@ -156,6 +156,29 @@ fn what_is_not_deterministic_is_not_stored() {
     run(&tree, line).run().all_hit();
 }
 
+/// Guards: on another processor a compiler that makes code for the one at hand runs again, wherever it is started.
+#[test]
+fn another_processor() {
+    let test = "another_processor";
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let other = fs::read_to_string("/proc/cpuinfo").unwrap().replace("model", "model other");
+    tree.write("cpuinfo", &other);
+    let mounted = ["unshare", "-m", "sh", "-c", "mount --bind cpuinfo /proc/cpuinfo && exec \"$0\" \"$@\""];
+    if !tree.shell(GNU, "true").under(&mounted).plain().run().status.success() {
+        return skip(test, "cannot mount over /proc/cpuinfo");
+    }
+    tree.write("x.c", "int x;\n");
+    for (command, counts) in [("gcc -march=native -c x.c", true), ("gcc -c x.c", false)] {
+        for line in [format!("-- {command}"), format!("-- sh -c '{command}'")] {
+            for (before, hit) in [(&[][..], false), (&[], true), (&mounted, !counts), (&mounted, true), (&[], true)] {
+                let out = run(&tree, &line).under(before).run();
+                out.ok().check(out.actions().next().unwrap().is_hit() == hit, &format!("{line}: {hit}"));
+            }
+        }
+    }
+}
+
 /// Guards: a pipe that a command makes for itself, as make does for its jobserver, is its own.
 #[test]
 fn pipe_of_its_own() {

@@ -525,6 +525,24 @@ fn vendored_c_is_seen() {
     reruns(&tree, || tree.write("c/include/value.h", "#define VALUE 2\n"));
 }
 
+/// Guards: code for the processor at hand is for this one alone, whoever asks the compiler for it.
+#[test]
+fn code_for_this_processor() {
+    let space = Space::new();
+    let tree = vendored_c(&space, "w");
+    let key = |tree: &Tree<'_>| {
+        tree.clean();
+        let out = tree.cargo("build").run();
+        out.ok().check(run_of(&out).stored(), "its run is stored");
+        run_of(&out).field("key").and_then(|k| k.as_str()).unwrap().to_owned()
+    };
+    let shown = |key: &str| space.cli(&format!("show {key}")).run();
+    let any = shown(&key(&tree));
+    any.ok().check(!any.stdout.contains("the processor"), "most scripts do not ask");
+    tree.edit("build.rs", "\"-O0\",", "\"-O0\", \"-march=native\",");
+    says(&shown(&key(&tree)), &["the processor"]);
+}
+
 #[test]
 fn header_that_would_now_be_found_first() {
     let space = Space::new();

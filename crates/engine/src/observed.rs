@@ -148,6 +148,7 @@ pub fn read(
             Touch::Open if action.kind == Kind::Cc && record.flags & flag::WRITE == 0 && is_stream(&record.a) => {
                 return Err(Why::new(Reason::SpecialInput, path(&record.a).display()));
             }
+            Touch::Native => drop(reading.inputs.insert(Input::Processor)),
             Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
             Touch::Where if action.kind == Kind::BuildScript => {
                 reading.asked_where |= programs::is_rust_binary(path(exe));
@@ -165,6 +166,10 @@ pub fn read(
         if !failed_exec(trace, index) && !only_held(trace, index) {
             reading.take(record, search_path(trace, index), traits.asks_by_name);
         }
+    }
+    // Nobody saw the first program being started. (Compilers' adapters have it in the key.)
+    if action.kind == Kind::Command && action.args.iter().any(|arg| bytes(arg).ends_with(b"=native")) {
+        reading.inputs.insert(Input::Processor);
     }
     for file in &macros {
         reading.environment = reading.environment.max(programs::env_use(path(file)));
@@ -441,7 +446,13 @@ impl Reading<'_> {
                 self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
             }
             Touch::ExecFail => self.look(&r.a, !matches!(r.err, ENOENT | ENOTDIR), Input::Path),
-            Touch::Getenv | Touch::Clock | Touch::Net | Touch::SearchPath | Touch::Fork | Touch::Where => {}
+            Touch::Getenv
+            | Touch::Clock
+            | Touch::Net
+            | Touch::SearchPath
+            | Touch::Fork
+            | Touch::Where
+            | Touch::Native => {}
         }
     }
 

@@ -150,6 +150,7 @@ impl<'a> World<'a> {
                 Some(place) => State::Text(place.to_vec()),
             },
             Input::Messages => State::Text(self.messages.to_vec()),
+            Input::Processor => State::Hashed(Digest::of(&kache_os::cpu_identity())),
         }
     }
 

@@ -41,6 +41,8 @@ pub enum Input {
     Place(Root),
     /// What only shapes messages (colour, width), for actions that said something.
     Messages,
+    /// The machine's processor: a compiler was told to make code for it.
+    Processor,
 }
 
 impl Ord for Input {
@@ -70,6 +72,7 @@ impl Input {
             Input::EnvAll => (b"", 9, None, &[]),
             Input::Place(root) => (b"", 10, Some(*root), &[]),
             Input::Messages => (b"", 11, None, &[]),
+            Input::Processor => (b"", 12, None, &[]),
         }
     }
 
@@ -91,6 +94,7 @@ impl Input {
             Input::EnvAll => "the environment".into(),
             Input::Place(root) => format!("place of {}", root.name()),
             Input::Messages => "colour and width of messages".into(),
+            Input::Processor => "the processor".into(),
         }
     }
 }
@@ -214,6 +218,7 @@ fn framed_name(input: &Input) -> Vec<u8> {
         Input::EnvAll => vec![b'*'],
         Input::Place(root) => tagged(b'@', root.name().as_bytes()),
         Input::Messages => vec![b'm'],
+        Input::Processor => vec![b'c'],
     }
 }
 

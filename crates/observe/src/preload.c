@@ -69,6 +69,7 @@ _Static_assert(sizeof(long) == 8, "the 64-bit twins of the file calls are taken 
 enum {
     START = 1, LOADED, OPEN, ABSENT, FAILED, STAT, LSTAT, LIST, READLINK, RESOLVE, MKDIR, RENAME, UNLINK, LINK, SYMLINK,
     META, GETENV, EXEC, EXECFAIL, SEARCHPATH, SPAWN, CLOCK, NET, FORK, WHERE,
+    NATIVE,
 };
 enum { READ = 1, WRITE = 2, CREATE = 4, TRUNCATE = 8, EXCL = 16, EXISTED = 32, DIRECTORY = 64 }; /* flags of OPEN */
 enum { RENDERED = 1 }; /* flag of CLOCK */
@@ -1039,8 +1040,11 @@ static void plan(struct launch *l, const char *path, char *const argv[], char *c
     l->envp = envp;
     while (envp && envp[l->envc])
         l->envc++;
-    while (argv && argv[l->argc])
-        l->argc++;
+    for (; argv && argv[l->argc]; l->argc++) {
+        size_t n = strlen(argv[l->argc]), of = sizeof "=native" - 1;
+        if (n > of && !strcmp(argv[l->argc] + n - of, "=native"))
+            emit(NATIVE, 0, 0, 0, argv[l->argc], "");
+    }
     l->maps = wants_maps(path, argv);
     l->old_preload = value_in(envp, "LD_PRELOAD");
     l->alone = must_be_alone(path);

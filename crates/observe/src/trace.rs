@@ -56,6 +56,7 @@
 //! | NET | `inet 127.0.0.1:80`, `inet6 [::1]:80`, `unix /path`, `unix @abstract`, `resolve host` | | |
 //! | FORK | | | arg: the process it was copied from |
 //! | WHERE | object whose code asked | | getcwd or realpath; told once per object |
+//! | NATIVE | argument | | of a program that is about to be started: it ends in `=native` |
 //!
 //! A path search is one record: the directories before the one found are known from the name and PATH.
 //! Interpreters of scripts (`#!`) are an OPEN by the process that executes.
@@ -124,10 +125,11 @@ pub enum Kind {
     Net,
     Fork,
     Where,
+    Native,
 }
 
 impl Kind {
-    const ALL: [Kind; 25] = [
+    const ALL: [Kind; 26] = [
         Kind::Start,
         Kind::Loaded,
         Kind::Open,
@@ -153,6 +155,7 @@ impl Kind {
         Kind::Net,
         Kind::Fork,
         Kind::Where,
+        Kind::Native,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

@@ -326,12 +326,25 @@ pub fn boot_id() -> String {
     String::from_utf8_lossy(&text).trim().to_string()
 }
 
-/// What `-march=native` looks at: vendor, model and feature flags of the processor.
+/// What `-march=native` looks at: vendor, model, caches and feature flags of the processor.
 pub fn cpu_identity() -> Vec<u8> {
-    let text = read_bounded(Path::new("/proc/cpuinfo"), 1 << 22).unwrap_or_default();
-    let first = text.split(|b| *b == b'\n').take_while(|line| !line.is_empty());
-    let wanted: [&[u8]; 7] = [b"vendor_id", b"cpu family", b"model", b"stepping", b"flags", b"Features", b"CPU part"];
-    first.filter(|line| wanted.iter().any(|w| line.starts_with(w))).collect::<Vec<_>>().join(&b'\n')
+    identity_of(&read_bounded(Path::new("/proc/cpuinfo"), 1 << 22).unwrap_or_default())
+}
+
+fn identity_of(cpuinfo: &[u8]) -> Vec<u8> {
+    const WANTED: &[&str] = &[
+        "vendor_id",
+        "cpu family",
+        "model",
+        "stepping",
+        "cache size",
+        "flags",
+        "Features",
+        "CPU implementer",
+        "CPU part",
+    ];
+    let first = cpuinfo.split(|b| *b == b'\n').take_while(|line| !line.is_empty());
+    first.filter(|line| WANTED.iter().any(|w| line.starts_with(w.as_bytes()))).collect::<Vec<_>>().join(&b'\n')
 }
 
 /// An advisory lock on a file; the kernel frees it when its holder dies.
@@ -669,6 +682,23 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("kache-os-{}-{name}", process_id()));
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::canonicalize(dir).unwrap()
+    }
+
+    /// Guards: another processor is another one, and the same one at another speed is not.
+    #[test]
+    fn processors() {
+        let of = |model: &str, mhz: &str, flags: &str| {
+            let one = |n: u32| {
+                format!(
+                    "processor\t: {n}\nmodel name\t: {model}\ncpu MHz\t\t: {mhz}\nflags\t\t: {flags}\nbugs\t: x\n\n"
+                )
+            };
+            identity_of((one(0) + &one(1)).as_bytes())
+        };
+        let some = of("Some 1", "2400.1", "fpu avx2");
+        assert_eq!(some, of("Some 1", "3100.9", "fpu avx2"));
+        assert!(some != of("Some 2", "2400.1", "fpu avx2") && some != of("Some 1", "2400.1", "fpu avx2 avx512f"));
+        assert!(!cpu_identity().is_empty() && !some.is_empty());
     }
 
     /// Guards: a copy holds the same bytes, whatever its size.
