@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
     /// A file's digest, from the memo when it did not change.
     fn digest_of(&self, path: &Path) -> Option<Digest> {
         let roots = Roots::default();
-        let world = World::new(self.invocation, &roots, &self.memo, &[], self.settings.too_new_ms);
+        let world = World::new(self.invocation, &roots, &self.memo, &[], self.settings.too_new_ms, false);
         let meta = kache_os::stat(path).ok().filter(kache_os::Meta::is_file)?;
         world.digest(path, &meta).ok()
     }
@@ -158,7 +158,14 @@ impl<'a> Session<'a> {
             self.step_aside(&plain, why);
         }
         let weak = action.fingerprint();
-        let world = World::new(self.invocation, &action.roots, &self.memo, &action.messages, self.settings.too_new_ms);
+        let world = World::new(
+            self.invocation,
+            &action.roots,
+            &self.memo,
+            &action.messages,
+            self.settings.too_new_ms,
+            action.kind == Kind::Command,
+        );
         if let Some(ending) = self.look_up(&action, &world, &weak) {
             self.finish(&action, Outcome::Hit, ending);
         }

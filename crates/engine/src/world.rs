@@ -5,6 +5,7 @@ use crate::reason::{Reason, Why};
 use kache_key::{Digest, Form, Framed, Input, Root, Roots, State};
 use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io;
@@ -22,6 +23,8 @@ pub struct World<'a> {
     pub messages: &'a [u8],
     /// Times older than the clock, by this much, are settled: a later write would give others.
     pub margin_ms: u32,
+    /// A person gave this very command, and may mean any variable by it.
+    by_hand: bool,
     clock: OnceCell<Option<Stamp>>,
     /// What was looked at last. Inputs are sorted: what concerns one path stands together.
     last: RefCell<Option<(PathBuf, Looked)>>,
@@ -34,23 +37,29 @@ const NOISE: &[(&str, &str)] = &[
     ("OLDPWD", "the shell's own"),
     ("SHLVL", "the shell's own"),
     ("_", "the shell's own"),
-    ("TERM*", "the terminal; messages only"),
-    ("COLORTERM", "the terminal"),
-    ("COLUMNS", "the terminal"),
-    ("LINES", "the terminal"),
-    ("WINDOWID", "the terminal"),
-    ("VTE_VERSION", "the terminal"),
+    ("HISTFILE", "the shell's own"),
+    ("TERM_*", "which terminal it is"),
+    ("WINDOWID", "which terminal it is"),
+    ("VTE_VERSION", "which terminal it is"),
+    ("TMUX*", "which terminal it is"),
+    ("STY", "which terminal it is"),
     ("SSH_*", "the login"),
     ("XDG_SESSION*", "the login"),
     ("XDG_RUNTIME_DIR", "the login"),
     ("DBUS_SESSION_BUS_ADDRESS", "the login"),
     ("DISPLAY", "the desktop"),
     ("WAYLAND_DISPLAY", "the desktop"),
-    ("TMUX*", "the terminal"),
-    ("STY", "the terminal"),
     ("INVOCATION_ID", "the service manager"),
     ("JOURNAL_STREAM", "the service manager"),
-    ("HISTFILE", "the shell's own"),
+    ("RUST_RECURSION_COUNT", "rustup's own"),
+];
+
+/// The same for what a build tool runs; a command that a person gives may be meant to use them.
+const OF_BUILDS: &[(&str, &str)] = &[
+    ("TERM*", "the terminal; messages only"),
+    ("COLORTERM", "the terminal"),
+    ("COLUMNS", "the terminal"),
+    ("LINES", "the terminal"),
     ("CARGO_TERM_*", "messages only"),
     ("CARGO_TARGET_DIR", "the build directory is a root"),
     ("CARGO_BUILD_*", "cargo's own settings; what they do is in what it passes on"),
@@ -58,16 +67,19 @@ const NOISE: &[(&str, &str)] = &[
 
 /// Variables that are how a build is run, to whoever asks for them. Each with its reason.
 const PLUMBING: &[(&str, &str)] = &[
+    ("LD_PRELOAD", "the observer; what else is in it is in the key"),
+    ("LD_LIBRARY_PATH", "in the key, without cargo's own, which hold the target directory"),
+    ("KACHE_*", "kache's own"),
+];
+
+/// The same, of what a build tool runs.
+const PLUMBING_OF_BUILDS: &[(&str, &str)] = &[
     ("MAKEFLAGS", "the jobserver"),
     ("MFLAGS", "the jobserver"),
     ("CARGO_MAKEFLAGS", "the jobserver"),
     ("NUM_JOBS", "how many processes may run"),
-    ("LD_PRELOAD", "the observer; what is loaded is an input by itself"),
-    ("LD_LIBRARY_PATH", "what is loaded is an input by itself; cargo's holds the target directory"),
-    ("KACHE_*", "kache's own"),
     ("GIT_OPTIONAL_LOCKS", "set by kache for build scripts"),
     ("RUSTC_WRAPPER", "kache itself"),
-    ("RUST_RECURSION_COUNT", "rustup's own"),
 ];
 
 fn in_table(table: &[(&str, &str)], name: &[u8]) -> bool {
@@ -77,14 +89,13 @@ fn in_table(table: &[(&str, &str)], name: &[u8]) -> bool {
     })
 }
 
-/// Whether a variable says nothing to anyone about what a program does.
-pub fn is_plumbing(name: &[u8]) -> bool {
-    in_table(PLUMBING, name)
-}
-
-/// Whether a variable is noise for programs that read the whole environment.
-pub fn is_noise(name: &[u8]) -> bool {
-    in_table(NOISE, name) || is_plumbing(name)
+/// What make says of itself, without the jobserver: it is another for each build.
+fn without_jobserver<'v>(name: &[u8], value: &'v [u8]) -> Cow<'v, [u8]> {
+    if !name.ends_with(b"MAKEFLAGS") && name != b"MFLAGS" {
+        return value.into();
+    }
+    let of_jobs = |word: &&[u8]| word.is_empty() || word.starts_with(b"-j") || word.starts_with(b"--jobserver-");
+    value.split(|b| *b == b' ').filter(|word| !of_jobs(word)).collect::<Vec<_>>().join(&b' ').into()
 }
 
 impl<'a> World<'a> {
@@ -94,6 +105,7 @@ impl<'a> World<'a> {
         memo: &'a Memo,
         messages: &'a [u8],
         margin_ms: u32,
+        by_hand: bool,
     ) -> Self {
         World {
             invocation,
@@ -101,10 +113,21 @@ impl<'a> World<'a> {
             memo,
             messages,
             margin_ms,
+            by_hand,
             clock: OnceCell::new(),
             last: RefCell::default(),
             near: RefCell::default(),
         }
+    }
+
+    /// Whether a variable says nothing to anyone about what a program does.
+    pub fn is_plumbing(&self, name: &[u8]) -> bool {
+        in_table(PLUMBING, name) || !self.by_hand && in_table(PLUMBING_OF_BUILDS, name)
+    }
+
+    /// Whether a variable is noise for programs that read the whole environment.
+    pub fn is_noise(&self, name: &[u8]) -> bool {
+        in_table(NOISE, name) || self.is_plumbing(name) || !self.by_hand && in_table(OF_BUILDS, name)
     }
 
     /// Forgets what was seen: the tool has run since.
@@ -334,8 +357,9 @@ impl<'a> World<'a> {
     /// What counts for programs that read the whole environment, sorted: names, and digests of values with roots as
     /// placeholders. Digests, because values may be secrets and this is also kept for explanations.
     pub fn variables(&self) -> Vec<(&[u8], Digest)> {
-        let counted = self.invocation.env.iter().map(|(k, v)| (bytes(k), bytes(v))).filter(|(k, _)| !is_noise(k));
-        let mut vars: Vec<_> = counted.map(|(k, v)| (k, Digest::of(&self.roots.encode(v, Form::Plain)))).collect();
+        let counted = self.invocation.env.iter().map(|(k, v)| (bytes(k), bytes(v))).filter(|(k, _)| !self.is_noise(k));
+        let digest = |k, v| Digest::of(&self.roots.encode(&without_jobserver(k, v), Form::Plain));
+        let mut vars: Vec<_> = counted.map(|(k, v)| (k, digest(k, v))).collect();
         vars.sort();
         vars
     }

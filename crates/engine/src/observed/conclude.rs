@@ -7,7 +7,6 @@ use crate::action::{Kind, Outputs};
 use crate::programs::EnvUse;
 use crate::reason::{Reason, Why};
 use crate::sources::Variables;
-use crate::world::{is_noise, is_plumbing};
 use kache_key::{Input, PathSet, Root};
 use kache_os::{Stamp, bytes, path};
 use std::collections::HashSet;
@@ -20,9 +19,15 @@ const ENV_NOISE: &[(&str, &str)] = &[
     ("TMP", "where scratch is"),
     ("TEMP", "where scratch is"),
     ("COLLECT_*", "set by gcc for its own parts"),
+    ("RUST_MIN_STACK", "the size of stacks"),
+    ("MALLOC_*", "the allocator"),
+    ("RUSTUP_*", "which toolchain is meant; the one that ran is an input"),
+];
+
+/// Variables that shape messages, of which a build keeps none that is not printed again.
+const MESSAGES: &[(&str, &str)] = &[
     ("RUST_BACKTRACE", "messages of crashes"),
     ("RUST_LIB_BACKTRACE", "messages of crashes"),
-    ("RUST_MIN_STACK", "the size of stacks"),
     ("RUSTC_LOG*", "messages"),
     ("RUSTC_ICE", "messages of crashes"),
     ("NO_COLOR", "how messages look; cargo has them rendered both ways"),
@@ -31,17 +36,10 @@ const ENV_NOISE: &[(&str, &str)] = &[
     ("LANG", "the language of messages; cargo's tools have one"),
     ("LC_*", "the language of messages"),
     ("LANGUAGE", "the language of messages"),
-    ("MALLOC_*", "the allocator"),
-    ("RUSTUP_*", "which toolchain is meant; the one that ran is an input"),
 ];
 
 /// Directories that are the machine's wherever a checkout lies (hier(7)).
 const MACHINE: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/bin", "/sbin", "/opt"];
-
-fn noisy_variable(name: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(name);
-    is_noise(name) || ENV_NOISE.iter().any(|(pattern, _)| crate::adapter::matches(pattern, &text))
-}
 
 impl Reading<'_> {
     pub(super) fn finish(mut self, start: Stamp, macro_free: bool, variables: &Variables) -> Result<Observed, Why> {
@@ -96,7 +94,7 @@ impl Reading<'_> {
     /// kache, or a shim, by a place that a variable gives (`CC="/home/u/tools/kache gcc"`): no place as seen from the
     /// checkout.
     fn is_given_kache(&self, name: &[u8]) -> bool {
-        let mut given = self.world.invocation.env.iter().filter(|(variable, _)| !is_plumbing(bytes(variable)));
+        let mut given = self.world.invocation.env.iter().filter(|(variable, _)| !self.world.is_plumbing(bytes(variable)));
         let is_kache = || {
             let [kache, it] = [self.kache.as_deref()?, path(name)].map(|p| kache_os::stat(p).ok());
             Some(kache?.same_file(&it?))
@@ -197,6 +195,14 @@ impl Reading<'_> {
         self.inputs.extend(known.map(|root| Input::Place(*root)));
     }
 
+    /// Whether a variable that a program of the table asked for by its name does not reach results.
+    fn is_noisy_variable(&self, name: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(name);
+        let in_table = |table: &[(&str, &str)]| table.iter().any(|(p, _)| crate::adapter::matches(p, &text));
+        let says = self.action.kind != Kind::Command && in_table(MESSAGES);
+        says || in_table(ENV_NOISE) || self.world.is_noise(name)
+    }
+
     fn environment(&mut self, variables: &Variables) {
         if self.environment > EnvUse::ByName {
             self.inputs.insert(Input::EnvAll);
@@ -204,7 +210,7 @@ impl Reading<'_> {
         if self.environment == EnvUse::Whole {
             // It may use any value in any way: places in the workspace bind.
             let placed = self.world.invocation.env.iter().filter(|(name, value)| {
-                !is_noise(bytes(name))
+                !self.world.is_noise(bytes(name))
                     && self.world.portable_value(bytes(value)) == bytes(value)
                     && self.world.is_placed(bytes(value))
             });
@@ -218,7 +224,7 @@ impl Reading<'_> {
             // (ld asks for it, too: it looks there for what libraries need.)
             let searches = by_user || self.action.kind == Kind::Cc;
             let counts = variables.tracked.contains(&name) || searches && name == b"LD_LIBRARY_PATH";
-            if !counts && (is_plumbing(&name) || !by_user && noisy_variable(&name)) {
+            if !counts && (self.world.is_plumbing(&name) || !by_user && self.is_noisy_variable(&name)) {
                 continue;
             }
             let value = self.world.invocation.value(&name).unwrap_or_default();
