@@ -40,8 +40,11 @@ fn outputs_and_streams_are_restored() {
     assert_eq!(said, ("done\n".into(), "generating\n".into()));
     let mode = fs::metadata(tree.path.join("gen/tool")).unwrap().permissions().mode();
     assert!(mode & 0o111 != 0, "a program stays one");
-    // The files that are there already are replaced.
-    run(&tree, "-- ./generate").run().all_hit();
+    // It looked whether its files are there, and now they are: another question, and then an answered one.
+    for outcome in ["miss", "hit"] {
+        let again = run(&tree, "-- ./generate").run();
+        again.ok().check(again.outcome("generate") == outcome, outcome);
+    }
 }
 
 #[test]
@@ -109,6 +112,59 @@ fn program_that_comes_first_on_the_path() {
     tool("first", "first");
     line().ok();
     assert_eq!(tree.read("out.txt"), "first\n");
+}
+
+/// Guards: what somebody else has made meanwhile is treated as the command would treat it.
+#[test]
+fn a_file_that_was_not_there() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    for command in [
+        "test -f gen.txt || echo new >gen.txt",
+        "set -C; echo new >gen.txt",
+        "mkdir d && echo new >d/gen.txt",
+        "mkdir -p d; test -f d/gen.txt || echo new >d/gen.txt",
+    ] {
+        let file = if command.contains("d/") { "d/gen.txt" } else { "gen.txt" };
+        let clean = || ["gen.txt", "d"].map(|name| tree.remove(name));
+        let line = format!("-- sh -c '{command}'");
+        for hits in [0, 1] {
+            clean();
+            let out = run(&tree, &line).run();
+            out.ok().check(out.count("hit") == hits, command);
+            assert_eq!(tree.read(file), "new\n", "{command}");
+        }
+        clean();
+        tree.write(file, "mine\n");
+        let plain = tree.shell(GNU, &format!("sh -c '{command}'")).plain().run();
+        assert_eq!(tree.read(file), "mine\n", "{command}");
+        let out = run(&tree, &line).run();
+        out.check(out.status.code() == plain.status.code(), "it ends as without kache");
+        assert_eq!(tree.read(file), "mine\n", "{command}");
+        clean();
+        run(&tree, &line).run().all_hit();
+    }
+}
+
+/// Guards: of a command that a person gives, no variable is noise that only a build tool sets for its own use.
+#[test]
+fn variables_of_the_terminal_and_of_builds() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let names = ["CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "NUM_JOBS", "TERM", "COLUMNS", "RUSTC_WRAPPER", "MAKEFLAGS"];
+    for name in names {
+        let line = format!("-- sh -c 'echo ${name} >gen.txt'");
+        for (value, outcome) in [("a", "miss"), ("a", "hit"), ("b", "miss"), ("b", "hit")] {
+            let out = run(&tree, &line).env(name, value).run();
+            out.ok().check(out.outcome("sh") == outcome, &format!("{name}: {outcome}"));
+            assert_eq!(tree.read("gen.txt"), format!("{value}\n"));
+        }
+    }
+    // But which terminal it is, and the jobserver, are.
+    let line = "-- sh -c 'echo x >gen.txt'";
+    let of_make = |jobs: &str| run(&tree, line).env("MAKEFLAGS", format!(" -j4 --jobserver-auth={jobs}"));
+    of_make("3,4").env("SHLVL", "1").env("TMUX_PANE", "1").run().ok();
+    of_make("5,6").env("SHLVL", "2").env("TMUX_PANE", "2").run().all_hit();
 }
 
 #[test]

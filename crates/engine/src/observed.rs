@@ -376,6 +376,10 @@ impl Reading<'_> {
                 let truncated = r.flags & flag::TRUNCATE != 0;
                 if r.flags & flag::WRITE != 0 {
                     let place = self.through_links(&r.a, true);
+                    // It would have failed where something is.
+                    if r.flags & flag::EXCL != 0 {
+                        self.look(&r.a, false, Input::Path);
+                    }
                     if r.flags & (flag::CREATE | flag::EXCL | flag::TRUNCATE | flag::EXISTED) == flag::CREATE {
                         let name = self.plain(&place);
                         self.paths.entry(name).or_default().continued = true;

@@ -7,6 +7,7 @@ use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct World<'a> {
     /// A person gave this very command, and may mean any variable by it.
     by_hand: bool,
     clock: OnceCell<Option<Stamp>>,
+    /// Stored paths of what was not there before the action that has just made it.
+    absent: RefCell<HashSet<Vec<u8>>>,
     /// What was looked at last. Inputs are sorted: what concerns one path stands together.
     last: RefCell<Option<(PathBuf, Looked)>>,
     near: RefCell<kache_os::Near>,
@@ -115,6 +118,7 @@ impl<'a> World<'a> {
             margin_ms,
             by_hand,
             clock: OnceCell::new(),
+            absent: RefCell::default(),
             last: RefCell::default(),
             near: RefCell::default(),
         }
@@ -141,9 +145,15 @@ impl<'a> World<'a> {
         self.roots.decode(stored, Form::Plain).map(|p| path(&p).to_path_buf())
     }
 
+    /// These paths count as they were before the action made what is there.
+    pub fn were_absent(&self, stored: Vec<Vec<u8>>) {
+        self.absent.borrow_mut().extend(stored);
+    }
+
     /// What an input is like now; what can't be looked at has a state, too.
     pub fn state(&self, input: &Input) -> State {
         match input {
+            Input::Path(p) if self.absent.borrow().contains(p) => State::Absent,
             Input::Path(p) => self.at_place(p, |path| self.followed(path)),
             Input::Link(p) => self.at_place(p, |path| {
                 let meta = self.look(path)?;

@@ -360,7 +360,7 @@ static void note_failure(int dirfd, const char *path)
     char buf[PATH_MAX];
     if (err == ENAMETOOLONG || says_nothing(err) || !absolute(dirfd, path, buf))
         return;
-    if (err == ENOENT || err == ENOTDIR)
+    if (err == ENOENT || (err == ENOTDIR && !there(dirfd, path))) /* not that it is there, and no directory */
         put(ABSENT, 0, 0, 0, buf, "");
     else
         put(FAILED, 0, err, 0, buf, "");

@@ -39,8 +39,8 @@
 //! | START | `/proc/self/exe` | `argv[0]` | arg: parent's pid |
 //! | LOADED | shared object | | also those that `dlopen` brought, at the latest at the process's end |
 //! | OPEN | path | | flags: see [`flag`]; arg, for reading only: the low 32 bits of the inode number. mkfifo and mknod: as made by open |
-//! | ABSENT | path | | ENOENT or ENOTDIR, of whatever call |
-//! | FAILED | path | | err: another error that says something of the path: EACCES, EEXIST, ELOOP, EISDIR, … |
+//! | ABSENT | path | | ENOENT or ENOTDIR, of whatever call, and nothing is there |
+//! | FAILED | path | | err: another error that says something of the path: EACCES, EEXIST, ELOOP, EISDIR, …; ENOTDIR of what is there |
 //! | STAT, LSTAT | path | | it was there: stat, access, statfs, chdir, O_PATH; LSTAT did not follow a link. `readlink` of what is no link is an LSTAT |
 //! | LIST | directory | | |
 //! | READLINK, RESOLVE | path | answer | |

@@ -24,7 +24,7 @@ const ENV_NOISE: &[(&str, &str)] = &[
     ("RUSTUP_*", "which toolchain is meant; the one that ran is an input"),
 ];
 
-/// Variables that shape messages, of which a build keeps none that is not printed again.
+/// Variables that shape messages: no results, but of a command that a person gives.
 const MESSAGES: &[(&str, &str)] = &[
     ("RUST_BACKTRACE", "messages of crashes"),
     ("RUST_LIB_BACKTRACE", "messages of crashes"),
@@ -44,6 +44,7 @@ const MACHINE: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/etc"
 impl Reading<'_> {
     pub(super) fn finish(mut self, start: Stamp, macro_free: bool, variables: &Variables) -> Result<Observed, Why> {
         self.files(start)?;
+        self.made_anew();
         self.environment(variables);
         self.places();
         let written = self.written()?;
@@ -94,7 +95,8 @@ impl Reading<'_> {
     /// kache, or a shim, by a place that a variable gives (`CC="/home/u/tools/kache gcc"`): no place as seen from the
     /// checkout.
     fn is_given_kache(&self, name: &[u8]) -> bool {
-        let mut given = self.world.invocation.env.iter().filter(|(variable, _)| !self.world.is_plumbing(bytes(variable)));
+        let mut given =
+            self.world.invocation.env.iter().filter(|(variable, _)| !self.world.is_plumbing(bytes(variable)));
         let is_kache = || {
             let [kache, it] = [self.kache.as_deref()?, path(name)].map(|p| kache_os::stat(p).ok());
             Some(kache?.same_file(&it?))
@@ -182,6 +184,20 @@ impl Reading<'_> {
             self.inputs.insert(input);
         }
         Ok(())
+    }
+
+    /// What a command asked for in vain, and then made, may be somebody's the next time: then it is not made over.
+    fn made_anew(&mut self) {
+        if self.action.kind != Kind::Command {
+            return;
+        }
+        let missed = self.paths.iter().filter(|(_, history)| history.missed && history.written);
+        let made = missed.map(|(name, _)| name).chain(&self.made);
+        let within = |name: &[u8]| path(name).parent().is_some_and(|dir| self.own(bytes(dir)));
+        let there = made.filter(|name| !within(name) && kache_os::lstat(path(name)).is_ok());
+        let names: Vec<Vec<u8>> = there.map(|name| self.stored(name)).collect();
+        self.inputs.extend(names.iter().cloned().map(Input::Path));
+        self.world.were_absent(names);
     }
 
     /// What the user's own code knows of places binds. A script's `OUT_DIR` does not: what it writes of it is stored with
