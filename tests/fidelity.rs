@@ -101,15 +101,28 @@ fn errors_pass_through_and_are_not_stored() {
     assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
 }
 
+/// Guards: a compiler that was killed, or failed, ends kache the same way, whatever it said before, and is not stored.
 #[test]
 fn a_killed_compiler_is_seen_as_killed() {
     let space = Space::new();
     let tree = space.tree("w");
-    write_script(&space.site("bin/rustc"), "#!/bin/sh\nkill -9 $$\n");
     tree.write("x.rs", "");
-    let line = space.command(kache(), &tree.path).arg(space.site("bin/rustc")).args("--crate-name x x.rs");
-    let out = line.mode(Mode::Observed).run();
-    out.check(out.status.signal() == Some(9) || out.status.code() == Some(137), "the signal reaches the caller");
+    let compiler = space.site("bin/rustc");
+    for (end, signal, code) in
+        [("kill -9 $$", Some(9), None), ("kill -15 $$", Some(15), None), ("exit 42", None, Some(42))]
+    {
+        write_script(&compiler, &format!("#!/bin/sh\necho said; echo why >&2\n{end}\n"));
+        let line = "--crate-name x --crate-type lib --out-dir out x.rs";
+        let plain = space.command(&compiler, &tree.path).args(line).run();
+        for _ in 0..2 {
+            let ours = space.command(kache(), &tree.path).arg(&compiler).args(line).mode(Mode::Observed).run();
+            ours.same_as(&plain);
+            ours.check((ours.status.signal(), ours.status.code()) == (signal, code), end);
+            let event = ours.event("x");
+            ours.check(event.outcome() == "miss" && !event.stored(), "it ran under kache and is not stored");
+            ours.check(event.reason() == "tool-failed", "with its reason");
+        }
+    }
 }
 
 #[test]
@@ -123,7 +136,8 @@ fn standard_input_reaches_the_compiler() {
     );
     for _ in 0..2 {
         tree.remove("in");
-        space.command("sh", &tree.path).arg("-c").arg(&line).mode(Mode::Observed).run().ok();
+        let out = space.command("sh", &tree.path).arg("-c").arg(&line).mode(Mode::Observed).run();
+        out.ok().check(out.outcome("in") == "passthrough" && out.event("in").reason() == "stdin", "with its reason");
         assert!(tree.path.join("in").is_file());
     }
 }
