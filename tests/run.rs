@@ -250,6 +250,23 @@ fn pipe_of_its_own() {
     stays.ok().check(stays.event("mkfifo").reason() == "special-output", "one that stays can't be stored");
 }
 
+/// Guards: a program that can't be observed, itself or started by another, runs each time.
+#[test]
+fn what_can_not_be_observed_is_not_stored() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    static_teller(&tree);
+    for command in ["./teller", "sh -c './teller; true'"] {
+        for word in ["one", "one", "two"] {
+            tree.write("data", word);
+            let out = run(&tree, &format!("-- {command}")).run();
+            out.ok().check(out.stdout == word, "it tells what is there now");
+            let event = out.actions().next().expect("an event");
+            out.check(event.outcome() == "miss" && !event.stored() && event.reason() == "blind", "it is not stored");
+        }
+    }
+}
+
 #[test]
 fn named_outputs() {
     let space = Space::new();

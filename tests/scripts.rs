@@ -345,6 +345,48 @@ fn a_script_that_prints_more_than_is_stored() {
     }
 }
 
+/// Guards: what a program reads that can't be observed is no known input, so a run with such a program is not stored.
+#[test]
+fn a_program_that_can_not_be_observed() {
+    let space = Space::new();
+    let body = "let out = std::process::Command::new(\"./teller\").output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+    let tree = script(&space, "w", body);
+    static_teller(&tree);
+    for word in ["one", "one", "two"] {
+        tree.write("data", word);
+        tree.clean();
+        let out = tree.cargo("build").run();
+        let run = run_of(out.ok());
+        out.check(run.outcome() == "miss" && !run.stored() && run.reason() == "blind", "it runs and is not stored");
+        assert_eq!(told(&tree), word);
+    }
+}
+
+/// Guards: the same of a program that a procedural macro starts.
+#[test]
+fn a_program_of_a_macro_that_can_not_be_observed() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> &'static str { mac::tell!() }\n");
+    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
+    tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+    tree.write(
+        "mac/src/lib.rs",
+        "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
+         let out = std::process::Command::new(\"./teller\").output().unwrap();\n\
+         format!(\"{:?}\", String::from_utf8(out.stdout).unwrap()).parse().unwrap() }\n",
+    );
+    static_teller(&tree);
+    for word in ["one", "one", "two"] {
+        tree.write("data", word);
+        tree.clean();
+        let out = tree.cargo("build").run();
+        let part = out.ok().event("part");
+        out.check(part.outcome() == "miss" && !part.stored() && part.reason() == "blind", "it runs and is not stored");
+        assert_eq!(told(&tree), word);
+    }
+}
+
 #[test]
 fn the_clock() {
     let space = Space::new();
@@ -562,6 +604,31 @@ fn vendored_c_is_shared() {
     }
     let found = files_with(&trees[1].path.join("target"), trees[0].path.to_str().unwrap());
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// Guards: pkg-config's search for a package is followed, through directories that hold it and such that may hold it.
+#[test]
+fn a_package_found_by_pkg_config() {
+    if !on_path("pkg-config") {
+        return skip("a_package_found_by_pkg_config", "pkg-config is not installed");
+    }
+    let package = |flag: &str| format!("Name: thing\nDescription: a thing\nVersion: 1\nCflags: -D{flag}\n");
+    for exists in [true, false] {
+        let space = Space::new();
+        let body = "let out = std::process::Command::new(\"pkg-config\").args([\"--cflags\", \"thing\"]).output().unwrap(); tell(String::from_utf8(out.stdout).unwrap());";
+        let tree = script(&space, "w", body);
+        let [first, second] = ["first", "second"].map(|dir| space.site(dir));
+        let path = format!("{}:{}", first.display(), second.display());
+        tree.write(".cargo/config.toml", &format!("[env]\nPKG_CONFIG_PATH = {path:?}\n"));
+        write_file(&second.join("thing.pc"), &package("SECOND"));
+        if exists {
+            fs::create_dir(&first).unwrap();
+        }
+        reruns(&tree, || write_file(&second.join("thing.pc"), &package("EDITED")));
+        assert_eq!(told(&tree).trim(), "-DSECOND");
+        remove(&space.cache());
+        reruns(&tree, || write_file(&first.join("thing.pc"), &package("FIRST")));
+    }
 }
 
 #[test]

@@ -352,6 +352,16 @@ pub fn app_with_part(tree: &Tree<'_>, part: &str) {
     ]);
 }
 
+/// A program `teller` in the tree that prints the file `data` beside it, and that no library can be preloaded into.
+pub fn static_teller(tree: &Tree<'_>) {
+    tree.write(
+        "teller.c",
+        "#include <stdio.h>\nint main(void) { FILE *f = fopen(\"data\", \"r\"); char text[64] = \"\";\n\
+         if (!f || !fgets(text, sizeof text, f)) return 1; fputs(text, stdout); return 0; }\n",
+    );
+    tree.space.command("cc", &tree.path).args("-static teller.c -o teller").run().ok();
+}
+
 // --- commands ------------------------------------------------------------------------------------------------------
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -99,6 +99,7 @@ const PACKAGES: &[(&str, &str, &str)] = &[
     ("chromium", "chromium", "the report's page"),
     ("python3", "python3", "programs that read all of the environment"),
     ("import jsonschema", "python3-jsonschema", "what --json prints, by a validator of others"),
+    ("pkg-config", "pkgconf", "build scripts that look for libraries"),
 ];
 
 fn is_here(tool: &str) -> bool {
