@@ -313,6 +313,51 @@ fn a_macro_that_asks_for_its_working_directory() {
     }
 }
 
+/// A crate `part` whose procedural macro gives a number: this expression of `place`, the directory it works in.
+fn part_of_a_place(tree: &Tree<'_>, number: &str) {
+    app_with_part(tree, "pub fn tell() -> usize { mac::tell!() }\n");
+    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
+    tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+    tree.write(
+        "mac/src/lib.rs",
+        &format!(
+            "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {{\n\
+             let place = std::env::current_dir().unwrap(); let n: usize = {number}; n.to_string().parse().unwrap() }}\n"
+        ),
+    );
+}
+
+/// Guards: what knows its place is bound to it until a second place has given the same; a third one is served.
+#[test]
+fn lifted_by_a_second_place() {
+    let space = Space::new();
+    for (at, outcome) in
+        [("a", "miss"), ("another", "miss"), ("the/third", "hit"), ("a", "hit"), ("the/last/one", "hit")]
+    {
+        let tree = space.tree(at);
+        part_of_a_place(&tree, "place.exists().into()");
+        tree.clean();
+        let out = tree.cargo("build").run();
+        out.ok().check(out.outcome("part") == outcome, &format!("part in {at}: {outcome}"));
+        assert_eq!(tree.execute("target/debug/app").stdout, "1\n");
+    }
+}
+
+/// Guards: a result that differs between places stays bound, also when two places of one length gave the same.
+#[test]
+fn not_lifted() {
+    let space = Space::new();
+    let number = "place.as_os_str().len()";
+    for (at, outcome) in [("a", "miss"), ("b", "miss"), ("another", "miss"), ("c/third", "miss"), ("b", "hit")] {
+        let tree = space.tree(at);
+        part_of_a_place(&tree, number);
+        tree.clean();
+        let out = tree.cargo("build").run();
+        out.ok().check(out.outcome("part") == outcome, &format!("part in {at}: {outcome}"));
+        assert_eq!(tree.execute("target/debug/app").stdout, format!("{}\n", tree.path.as_os_str().len()));
+    }
+}
+
 #[test]
 fn units_of_the_two_checkouts_have_the_same_keys() {
     let space = Space::new();
@@ -357,29 +402,42 @@ fn places_in_other_forms_are_those_of_the_checkout() {
     }
 }
 
+/// Guards: a variable that a macro asks for binds, and does not where the settings say that it is only a place.
 #[test]
 fn path_only_variables_do_not_bind() {
-    let space = Space::new();
     let make = |tree: &Tree<'_>| {
-        app_with_part(tree, "pub fn tell() -> &'static str { include_str!(concat!(env!(\"ASSETS\"), \"/t.txt\")) }\n");
+        app_with_part(tree, "pub fn tell() -> &'static str { mac::tell!() }\n");
+        tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
+        tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+        tree.write(
+            "mac/src/lib.rs",
+            "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
+             let file = std::env::var(\"ASSETS\").unwrap() + \"/t.txt\";\n\
+             format!(\"{:?}\", std::fs::read_to_string(file).unwrap()).parse().unwrap() }\n",
+        );
         tree.write("assets/t.txt", "asset");
     };
-    let trees = twice(&space, make);
-    let build = |tree: &Tree<'_>| {
+    let build = |tree: &Tree<'_>, variable: bool| {
         tree.clean();
-        let assets = tree.path.join("assets");
-        let out = tree.cargo("build").env("ASSETS", assets).env("KACHE_PATH_ONLY_ENV_VARS", "ASSETS").run();
+        let run = tree.cargo("build").env("ASSETS", tree.path.join("assets"));
+        let out = if variable { run.env("KACHE_PATH_ONLY_ENV_VARS", "ASSETS") } else { run }.run();
         out.ok();
-        assert_eq!(tree.execute("target/debug/app").stdout, "asset\n");
+        assert_eq!(tree.execute("target/debug/app").stdout.trim(), tree.read("assets/t.txt"));
         out
     };
-    drop(build(&trees[0]));
-    build(&trees[1]).all_hit();
-    trees[1].write("assets/t.txt", "other");
-    trees[1].clean();
-    let assets = trees[1].path.join("assets");
-    trees[1].cargo("build").env("ASSETS", assets).env("KACHE_PATH_ONLY_ENV_VARS", "ASSETS").run().ok();
-    assert_eq!(trees[1].execute("target/debug/app").stdout, "other\n");
+    for (variable, in_file, shared) in
+        [(false, "", false), (true, "", true), (false, "[cache]\npath_only_env_vars = [\"ASSETS\"]\n", true)]
+    {
+        let space = Space::new();
+        std::fs::write(space.path("user.toml"), in_file).unwrap();
+        let trees = twice(&space, make);
+        drop(build(&trees[0], variable));
+        build(&trees[0], variable).all_hit();
+        let second = build(&trees[1], variable);
+        second.check(second.event("part").is_hit() == shared, &format!("shared: {shared}"));
+        trees[1].write("assets/t.txt", "other");
+        drop(build(&trees[1], variable));
+    }
 }
 
 #[test]
@@ -402,27 +460,29 @@ fn base_directory() {
     drop(build("third", "different"));
 }
 
+/// Guards: what lies in cargo's home is compiled in its own directory, with absolute paths and capped lints, once.
 #[test]
 fn registry_crates_are_shared() {
-    // What cargo vendors is compiled in its own directory, with absolute paths and capped lints.
     let space = Space::new();
+    let registry = space.path("cargo-home/registry/src/index-1");
+    for (file, text) in [
+        ("Cargo.toml", &*manifest("dep", "")),
+        ("src/lib.rs", "pub fn place() -> &'static str { file!() }\n"),
+        ("build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n"),
+        (".cargo-checksum.json", "{\"files\":{}}"),
+    ] {
+        write_file(&registry.join("dep").join(file), text);
+    }
     let make = |tree: &Tree<'_>| {
-        let vendor = tree.path.join("vendor");
-        tree.write("vendor/dep/Cargo.toml", &manifest("dep", ""));
-        tree.write("vendor/dep/src/lib.rs", "pub fn place() -> &'static str { file!() }\n");
-        tree.write("vendor/dep/build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\"); }\n");
-        tree.write("vendor/dep/.cargo-checksum.json", "{\"files\":{}}");
-        tree.write(
-            ".cargo/config.toml",
-            &format!("[source.crates-io]\nreplace-with = \"vendored\"\n[source.vendored]\ndirectory = {:?}\n", vendor),
-        );
+        let source = format!("[source.crates-io]\nreplace-with = \"here\"\n[source.here]\ndirectory = {registry:?}\n");
+        tree.write(".cargo/config.toml", &source);
         tree.write("Cargo.toml", &manifest("app", "[dependencies]\ndep = \"0.1\"\n[workspace]\n"));
         tree.write("src/main.rs", "fn main() { println!(\"{}\", dep::place()); }\n");
     };
     let trees = twice(&space, make);
     trees[0].cargo("build").run().ok();
-    let out = trees[1].cargo("build").run();
-    out.ok();
+    let second = trees[1].cargo("build").run();
+    second.ok().all_hit().check(second.event("dep").is_hit(), "the dependency as well");
     for tree in &trees {
         tree.assert_fresh("build");
         let kache = tree.execute("target/debug/app");
