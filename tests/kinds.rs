@@ -183,17 +183,10 @@ fn check_does_not_stand_for_build() {
 fn packed_debug_info() {
     let space = Space::new();
     let tree = everything(&space);
-    let build = |mode| {
-        tree.clean();
-        let out = tree.cargo("build").mode(mode).env("CARGO_PROFILE_DEV_SPLIT_DEBUGINFO", "packed").run();
-        out.ok();
-        (out, tree.snapshot())
-    };
-    let (_, plain) = build(Mode::Plain);
-    drop(build(Mode::Observed));
-    let (hit, files) = build(Mode::Observed);
-    hit.all_hit();
-    files.same_names(&plain);
+    let map = format!("--remap-path-prefix={}=.", tree.path.display());
+    let files = restored_with(&tree, "build", |run| {
+        run.env("CARGO_PROFILE_DEV_SPLIT_DEBUGINFO", "packed").env("RUSTFLAGS", &map)
+    });
     assert!(files.has(".dwp"));
 }
 
@@ -228,12 +221,15 @@ fn other_things_a_compiler_may_emit() {
             let args = format!(
                 "--crate-name thing --edition=2024 src/lib.rs --crate-type lib --emit={emit} -C metadata=1 -C extra-filename=-1 --out-dir target"
             );
-            tree.rustc(&args).arg(&map).mode(mode).run().ok();
-            tree.snapshot()
+            let out = tree.rustc(&args).arg(&map).mode(mode).run();
+            out.ok();
+            (out, tree.snapshot())
         };
-        let plain = compile(Mode::Plain);
-        for _ in 0..2 {
-            compile(Mode::Observed).same_bytes(&plain);
+        let (_, plain) = compile(Mode::Plain);
+        for round in 0..2 {
+            let (out, files) = compile(Mode::Observed);
+            files.same_bytes(&plain);
+            out.check(out.count("hit") == round, &format!("{emit}, round {round}"));
         }
     }
 }
@@ -285,17 +281,49 @@ fn argument_files() {
     }
 }
 
+/// Guards: a question is answered from the cache as the compiler answers it, and what is none of the known ones goes to it.
 #[test]
-fn queries_pass_through() {
+fn queries() {
     let space = Space::new();
     let tree = space.tree("w");
-    for query in
-        ["-vV", "--version", "--print sysroot", "--print cfg", "--print target-list", "--help", "--explain E0001"]
-    {
+    let cached = ["-vV", "--version", "--print sysroot", "--print cfg", "--print target-list"];
+    for query in cached.into_iter().chain(["--help", "--explain E0001"]) {
         let plain = tree.rustc(query).plain().run();
-        let out = tree.rustc(query).run();
-        out.same_as(&plain);
-        out.check(out.actions().all(|e| e.outcome() == "passthrough"), "the answer is the compiler's own");
+        let ends = if cached.contains(&query) { ["miss", "hit"] } else { ["passthrough"; 2] };
+        for end in ends {
+            let out = tree.rustc(query).run();
+            out.same_as(&plain);
+            out.check(out.events.len() == 1 && out.events[0].outcome() == end, &format!("{query}: {end}"));
+        }
+    }
+    if !on_path("strace") {
+        return skip("queries", "strace is not installed");
+    }
+    let log = space.path("strace.log");
+    tree.rustc("-vV").under(&["strace", "-f", "-qq", "-e", "trace=execve", "-o", log.to_str().unwrap()]).run().ok();
+    let started = std::fs::read_to_string(log).unwrap();
+    let programs: Vec<_> = started.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(programs, [kache().to_str().unwrap()], "a hit starts nothing");
+}
+
+/// Guards: another compiler in the same place, of the same size and time, answers for itself.
+#[test]
+fn a_query_of_another_compiler() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    let compiler = space.site("bin/rustc");
+    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for (word, ends) in [("one", ["miss", "hit"]), ("two", ["miss", "hit"]), ("one", ["hit", "hit"])] {
+        write_script(&compiler, &format!("#!/bin/sh\necho version {word}\n"));
+        std::fs::File::options().write(true).open(&compiler).unwrap().set_modified(time).unwrap();
+        let plain = space.command(&compiler, &tree.path).args("-vV").run();
+        for end in ends {
+            let out = space.command(kache(), &tree.path).arg(&compiler).args("-vV").mode(Mode::Observed).run();
+            out.same_as(&plain);
+            out.check(out.stdout == format!("version {word}\n"), "its own answer");
+            out.check(out.events.len() == 1 && out.events[0].outcome() == end, end);
+        }
     }
 }
 
