@@ -1,5 +1,7 @@
 //! Settings: which of them wins, and that none of them, right or wrong, breaks a build.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::common::*;
 
 fn project<'s>(space: &'s Space) -> Tree<'s> {
@@ -330,6 +332,146 @@ fn size_limit_evicts() {
     assert!(size() <= before / 2, "{} of {before} are left\n{}", size(), out.world());
     drop(rebuilt(&tree, |r| r));
     assert_eq!(tree.execute("target/debug/app").stdout, "3\n");
+}
+
+/// Guards: on servers with clocks of their own, what changed less than the margin ago is used and not stored.
+#[test]
+fn too_new_to_be_stored() {
+    let space = Space::new();
+    let tree = project(&space);
+    for _ in 0..2 {
+        let out = rebuilt(&tree, |r| r.env("KACHE_TOO_NEW_MS", "60000"));
+        for name in ["part", "app"] {
+            let event = out.event(name);
+            out.check(event.outcome() == "miss" && !event.stored() && event.reason() == "too-new", name);
+        }
+    }
+    drop(rebuilt(&tree, |r| r));
+    rebuilt(&tree, |r| r).all_hit();
+}
+
+/// Guards: what is compiled for this processor is keyed by it.
+#[test]
+fn the_processor_is_in_the_key() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.rs", "");
+    for (flags, counts) in [("", false), ("-C target-cpu=native", true), ("-Ctarget-cpu=native", true)] {
+        let args = format!("--crate-name x --crate-type lib --out-dir out{} x.rs {flags}", flags.len());
+        let out = tree.rustc(&args).run();
+        let key = out.ok().event("x").field("key").and_then(|k| k.as_str()).expect("it is stored").to_owned();
+        let shown = space.cli("show --json").arg(key).run();
+        let report: serde_json::Value = serde_json::from_str(&shown.ok().stdout).expect("JSON");
+        let fields = report["fields"].as_array().expect("fields");
+        let processor = fields.iter().find(|f| f[0] == "processor");
+        shown.check(processor.is_some() == counts, &format!("{flags}: {counts}"));
+        shown.check(processor.is_none_or(|f| f[1].as_str().is_some_and(|id| id.len() > 8)), "it says which");
+    }
+}
+
+const PLENTY: u64 = 1 << 30;
+
+/// The compile of a library of 200 KB into a directory of its own.
+fn filling<'s>(tree: &Tree<'s>, number: usize, max_size: u64) -> Run<'s> {
+    tree.write("x.rs", &format!("pub static DATA: [u8; 200_000] = [{number}; 200_000];\n"));
+    tree.remove(&format!("out{number}"));
+    let line = format!("--crate-name x --crate-type lib --edition 2024 --out-dir out{number} x.rs");
+    tree.rustc(&line).env("KACHE_MAX_SIZE", max_size.to_string())
+}
+
+fn filled(tree: &Tree<'_>, number: usize, max_size: u64) -> Outcome {
+    let out = filling(tree, number, max_size).run();
+    out.ok();
+    out
+}
+
+fn backdate(path: &std::path::Path, hours: u64) {
+    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
+    std::fs::File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// Guards: a build that stores something starts the housekeeping when it is due; that evicts what was used least recently,
+/// down to the limit, and leaves what may be being recorded.
+#[test]
+fn evicts_by_itself() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let v1 = space.cache().join("v1");
+    let stamp = v1.join("gc.stamp");
+    write_file(&stamp, "");
+    for number in 0..4 {
+        let out = filled(&tree, number, PLENTY);
+        out.check(out.event("x").stored(), "it is stored");
+    }
+    let files = |kinds: &[&str]| kinds.iter().flat_map(|kind| files_below(&v1.join(kind))).collect::<Vec<_>>();
+    let blocks = |file: &std::path::PathBuf| file.metadata().unwrap().blocks() * 512;
+    let each = files(&["blobs", "entries", "inputs"]).iter().map(blocks).sum::<u64>() / 4;
+    for entry in files(&["entries"]) {
+        backdate(&entry, 48);
+    }
+    filled(&tree, 1, PLENTY).all_hit();
+    let young = v1.join("blobs/ab").join("0".repeat(62));
+    write_file(&young, "an entry may be about to name it");
+    backdate(&young, 48);
+    backdate(&stamp, 1);
+    // Room for what is stored now and what was used lately, but for no third. It is over when nobody holds the lock.
+    let last = filled(&tree, 4, each * 5 / 2);
+    last.check(last.event("x").stored(), "it is stored");
+    let start = std::time::Instant::now();
+    let over = || std::fs::File::open(v1.join("gc.lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+    while !(files(&["entries"]).len() <= 2 && over()) {
+        assert!(start.elapsed().as_secs() < 60, "nothing was evicted: {:?}", files(&["entries", "blobs"]));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(young.exists() && files(&["blobs"]).len() == 3, "blobs go with their entries, others are left");
+    for (number, outcome) in [(4, "hit"), (1, "hit"), (0, "miss"), (2, "miss"), (3, "miss")] {
+        let out = filled(&tree, number, PLENTY);
+        out.check(out.outcome("x") == outcome, &format!("{number}: {outcome}"));
+    }
+}
+
+/// Guards: the housekeeping starts at most once in ten minutes, and not for what stored nothing.
+#[test]
+fn housekeeping_is_rare() {
+    if !on_path("strace") {
+        return skip("housekeeping_is_rare", "strace is not installed");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    let stamp = space.cache().join("v1/gc.stamp");
+    let log = space.path("strace.log");
+    let under = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", log.to_str().unwrap()];
+    // strace ends when all have ended that were started, detached or not.
+    let housekeeps = |number: usize| {
+        filling(&tree, number, 1).under(&under).run().ok();
+        let started = std::fs::read_to_string(&log).unwrap();
+        started.lines().any(|line| line.contains("kache-cli") && line.contains("\"--auto\""))
+    };
+    assert!(housekeeps(0), "nothing was done so far");
+    assert!(!housekeeps(1), "it was done lately");
+    backdate(&stamp, 1);
+    filled(&tree, 1, 1).all_hit();
+    assert!(!housekeeps(1), "a hit stores nothing");
+    assert!(housekeeps(2), "it is due");
+}
+
+/// Guards: one housekeeping at a time; another one leaves it to the first and does not wait.
+#[test]
+fn one_housekeeping_at_a_time() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    let v1 = space.cache().join("v1");
+    write_file(&v1.join("gc.stamp"), "");
+    drop(filled(&tree, 0, PLENTY));
+    let lock = std::fs::File::create(v1.join("gc.lock")).unwrap();
+    lock.lock().unwrap();
+    let run = || space.cli("gc --auto").env("KACHE_MAX_SIZE", "1").run();
+    run().ok();
+    filled(&tree, 0, PLENTY).all_hit();
+    lock.unlock().unwrap();
+    run().ok();
+    let out = filled(&tree, 0, PLENTY);
+    out.check(out.outcome("x") == "miss", "without the lock it evicts");
 }
 
 #[test]

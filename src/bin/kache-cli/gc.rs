@@ -9,7 +9,7 @@ use kache_store::{GcReport, Limits};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Evict what was used least recently, and sweep what nothing refers to
 #[derive(clap::Args)]
@@ -58,6 +58,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         max_age: args.max_age,
         unwanted: HashSet::new(),
         dry_run: args.dry_run,
+        now: SystemTime::now(),
     };
     // An absent cache needs no directory made for it.
     let done = match context.cache_missing() {

@@ -9,6 +9,7 @@ use kache_key::Digest;
 use kache_store::Limits;
 use std::collections::HashSet;
 use std::io::Write;
+use std::time::SystemTime;
 
 /// Remove everything that is stored, or all of one crate
 #[derive(clap::Args)]
@@ -60,7 +61,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     match unwanted {
         None => context.store.purge(|kind| view.progress(|| format!("removing {kind}")))?,
         Some((unwanted, _)) => {
-            let limits = Limits { max_size: u64::MAX, max_age: None, unwanted, dry_run: false };
+            let limits = Limits { max_size: u64::MAX, max_age: None, unwanted, dry_run: false, now: SystemTime::now() };
             if context
                 .store
                 .collect(limits, |done, of| view.progress(|| format!("looking at {done} of {of} files")))?
