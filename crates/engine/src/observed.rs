@@ -61,6 +61,8 @@ struct History {
     found: bool,
     /// The first touch found nothing there.
     missed: bool,
+    /// So it did for a program that is none of the table: it may do something else where there is something.
+    counts: bool,
     /// Its content was read.
     read: bool,
     /// The file that was opened at first (the low bits of its inode number; 0: not opened), and whether a later opening
@@ -90,6 +92,8 @@ struct Reading<'a> {
     /// The user's own code asked for the working directory or a canonical path: it may use it in any way.
     asked_where: bool,
     parents: HashMap<PathBuf, PathBuf>,
+    /// What is gone through now was done by a program of the table.
+    by_known: bool,
     /// This program, which observed ones start in a compiler's place.
     kache: Option<PathBuf>,
     /// A jobserver that is a pipe with a name: tokens come out of it, no content.
@@ -117,6 +121,7 @@ pub fn read(
         environment: EnvUse::ByName,
         asked_where: false,
         parents: HashMap::new(),
+        by_known: false,
         kache: std::env::current_exe().ok(),
         jobserver: jobserver(world),
     };
@@ -164,7 +169,8 @@ pub fn read(
             _ => {}
         }
         if !failed_exec(trace, index) && !only_held(trace, index) {
-            reading.take(record, search_path(trace, index), traits.asks_by_name);
+            reading.by_known = traits.asks_by_name;
+            reading.take(record, search_path(trace, index));
         }
     }
     // Nobody saw the first program being started. (Compilers' adapters have it in the key.)
@@ -321,6 +327,7 @@ impl Reading<'_> {
         if !history.found && !history.missed && !history.written {
             history.found = found;
             history.missed = !found;
+            history.counts = !found && !self.by_known;
         }
         if !history.written {
             self.of_path.push((name, input));
@@ -355,8 +362,7 @@ impl Reading<'_> {
         history.written = true;
     }
 
-    /// `known`: the program that did it is one of the table.
-    fn take(&mut self, r: &Record, search_path: Option<&[u8]>, known: bool) {
+    fn take(&mut self, r: &Record, search_path: Option<&[u8]>) {
         // Shells and drivers search PATH by trying each place: whatever lies directly in one of its directories may have
         // been searched for, and something found in an earlier or a new one would have been taken.
         let tried =
@@ -367,7 +373,7 @@ impl Reading<'_> {
             // What a compiler driver looks for there may be one of its programs, and then the search says it all; it may be
             // a header, too.
             let program = path(&r.a).file_name().is_some_and(|n| programs::traits_of(Path::new(n)).asks_by_name);
-            if known && program && r.kind == Touch::Absent {
+            if self.by_known && program && r.kind == Touch::Absent {
                 return;
             }
         }

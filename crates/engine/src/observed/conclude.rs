@@ -187,11 +187,12 @@ impl Reading<'_> {
     }
 
     /// What a command asked for in vain, and then made, may be somebody's the next time: then it is not made over.
+    /// (Compilers and their like replace what they write, whether it is there or not.)
     fn made_anew(&mut self) {
         if self.action.kind != Kind::Command {
             return;
         }
-        let missed = self.paths.iter().filter(|(_, history)| history.missed && history.written);
+        let missed = self.paths.iter().filter(|(_, history)| history.counts && history.written);
         let made = missed.map(|(name, _)| name).chain(&self.made);
         let within = |name: &[u8]| path(name).parent().is_some_and(|dir| self.own(bytes(dir)));
         let there = made.filter(|name| !within(name) && kache_os::lstat(path(name)).is_ok());
