@@ -13,7 +13,7 @@ use crate::common::*;
 /// What the cache is like: not there, as two builds left it, with a torn index, with garbage for records, with garbage in the
 /// log, on a file system that takes nothing any more, and a file in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub enum State {
     Empty,
     Built,
     TornIndex,
@@ -23,7 +23,7 @@ enum State {
     NoDirectory,
 }
 
-const STATES: [State; 7] = [
+pub const STATES: [State; 7] = [
     State::Empty,
     State::Built,
     State::TornIndex,
@@ -100,10 +100,12 @@ const TABLE: &[Row] = &[
 /// Tried by tests of its own: it takes long, and needs a project.
 const ELSEWHERE: &[&str] = &["try"];
 
-fn damage(cache: &Path, state: State) {
+/// What it gives must live as long as the cache is to be so.
+pub fn damage(cache: &Path, state: State) -> Result<Option<ReadOnly>, String> {
     let files = |kind: &str| files_below(&cache.join("v1").join(kind));
     match state {
-        State::Built | State::ReadOnly => {}
+        State::Built => {}
+        State::ReadOnly => return ReadOnly::new(cache.to_owned()).map(Some),
         State::Empty => remove(cache),
         State::NoDirectory => {
             remove(cache);
@@ -170,10 +172,11 @@ fn damage(cache: &Path, state: State) {
             fs::write(events.join("none.jsonl"), "").expect("a stray file");
         }
     }
+    Ok(None)
 }
 
 /// A cache that can be read and not written, as long as this lives. Modes don't bind root; a mount does.
-struct ReadOnly(PathBuf);
+pub struct ReadOnly(PathBuf);
 
 impl ReadOnly {
     fn new(cache: PathBuf) -> Result<ReadOnly, String> {
@@ -254,8 +257,7 @@ fn every_command_in_every_state() {
         tree.cargo("build").run().ok();
         let listed: Value = serde_json::from_str(&space.cli("list app --json").run().ok().stdout).expect("JSON");
         let key = listed["entries"][0]["key"].as_str().expect("a key").to_owned();
-        damage(&space.cache(), state);
-        let _read_only = match (state == State::ReadOnly).then(|| ReadOnly::new(space.cache())).transpose() {
+        let _read_only = match damage(&space.cache(), state) {
             Ok(guard) => guard,
             Err(why) => {
                 skip("commands::every_command_in_every_state, of a read-only cache", &why);

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::commands::{STATES, State, damage};
 use crate::common::terminal::{Screen, tmux_missing};
 use crate::common::*;
 
@@ -95,6 +96,64 @@ fn no_color_and_signals() {
         let pid = fs::read_to_string(space.path("pid")).expect("the monitor's process");
         space.command("kill", &space.path("")).arg(pid.trim()).run().ok();
         screen.shows(&["before", "left with 0", "line by line"]);
+    }
+}
+
+/// Guards: whatever the cache is like, every tab shows, every way to move through it is understood, nothing of what was
+/// damaged commands the terminal, and it is left with the exit code 0. No cache but a file: that is said.
+#[test]
+fn damaged_caches() {
+    if tmux_missing("monitor::damaged_caches") {
+        return;
+    }
+    for state in STATES {
+        let space = Space::new();
+        let tree = space.tree("one");
+        app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+        tree.cargo("build").run().ok();
+        tree.edit("part/src/lib.rs", "1", "2");
+        tree.cargo("build").run().ok();
+        space.cli("stats").run().ok();
+        let _read_only = match damage(&space.cache(), state) {
+            Ok(guard) => guard,
+            Err(why) => {
+                skip("monitor::damaged_caches, of a read-only cache", &why);
+                continue;
+            }
+        };
+        let screen = Screen::open(&space, "", "monitor");
+        if state == State::NoDirectory {
+            screen.shows(&["before", "is not a directory", "left with 1", "line by line"]);
+            continue;
+        }
+        // What stands there once the log was read and the store was looked at.
+        let tabs = [
+            ("1", "── finished ──"),
+            ("2", "director"),
+            ("3", "biggest entries"),
+            ("4", "No remote is configured."),
+            ("5", "not cached, by reason"),
+        ];
+        for (key, words) in tabs {
+            screen.keys(&[key]);
+            screen.until(&format!("{state:?}, {words}"), |text| {
+                text.contains(words) && !text.contains("eading the event")
+            });
+            screen.keys(&["Down", "Down", "Up", "PageDown", "PageUp", "G", "g", "j", "k", "End", "Home"]);
+            screen.wheel(true);
+            screen.wheel(false);
+            // The next thing that is seen comes after all of these.
+            screen.keys(&["?"]);
+            screen.shows(&["next tab, the one before"]);
+            screen.keys(&["Escape"]);
+            let text = screen.until(words, |text| text.contains(words) && !text.contains("next tab, the one before"));
+            assert!(text.contains("1 Build") && text.contains("5 Passthrough"), "{state:?}\n{text}");
+        }
+        screen.keys(&["q"]);
+        screen.shows(&["before", "left with 0", "line by line"]);
+        // A build never minds.
+        remove(&tree.path.join("target"));
+        tree.cargo("build").run().ok();
     }
 }
 

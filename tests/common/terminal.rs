@@ -39,8 +39,18 @@ impl<'s> Screen<'s> {
 
     /// A press of the mouse at (column, row), counted from one, as a terminal reports it.
     pub fn press(&self, column: u16, row: u16) {
-        let bytes: Vec<String> = format!("\x1b[<0;{column};{row}M").bytes().map(|b| format!("{b:x}")).collect();
+        self.report(0, column, row);
+    }
+
+    fn report(&self, button: u16, column: u16, row: u16) {
+        let report = format!("\x1b[<{button};{column};{row}M");
+        let bytes: Vec<String> = report.bytes().map(|b| format!("{b:x}")).collect();
         self.keys(&[&["-H"], &bytes.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    }
+
+    /// Turns the wheel by one notch; `down`: towards the end.
+    pub fn wheel(&self, down: bool) {
+        self.report(if down { 65 } else { 64 }, 10, 10);
     }
 
     pub fn text(&self) -> String {

@@ -25,6 +25,10 @@ Examples:
   kache monitor               in one terminal, cargo build in another
   kache monitor --since 30d
 
+Running shows what compilers, build scripts and commands are at work for, if the result is to be stored. What is
+restored is over at once; for edited units and what is passed through kache becomes the compiler: they stand among
+the finished from their beginning.
+
 Keys: Tab and 1 to 5 choose a tab, / filters, ? tells the others, q leaves. The mouse works too.
 Colours vanish where NO_COLOR is set. Exit codes: 0 left, 2 there is no terminal to draw on.")]
 pub struct Args {

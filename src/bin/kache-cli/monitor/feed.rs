@@ -4,6 +4,7 @@
 use super::Heard;
 use super::model::{Held, News, Running, Survey};
 use kache_config::Settings;
+use kache_engine::{Asked, BUILD_SCRIPT_ROLE, RUN_ROLE, is_cc, is_tool};
 use kache_store::event::Tail;
 use kache_store::{Data, Event, OutputKind, Store};
 use std::collections::HashMap;
@@ -117,25 +118,36 @@ fn length(data: &Data) -> u64 {
     }
 }
 
-/// What a kache process works at, from how it was called.
+/// What a kache process works at, from how it was called. Nothing, where a compiler is asked about itself.
 fn running(pid: u32, args: &[OsString], age: Duration) -> Option<Running> {
     let text = |arg: &OsString| arg.to_string_lossy().into_owned();
-    let after = |flag: &str| args.iter().skip_while(|a| *a != flag).nth(1).map(text);
     let file = |arg: &OsString| Path::new(arg).file_name().map(|n| n.to_string_lossy().into_owned());
-    if args.get(1).is_some_and(|a| a == kache_engine::BUILD_SCRIPT_ROLE) {
+    let of = |action, name| Some(Running { pid, action, name, age });
+    // A link named like a compiler leads to kache, or the compiler is the first argument.
+    let linked = args.first().is_some_and(|called| is_cc(called));
+    let (tool, rest) = if linked { args } else { args.get(1..)? }.split_first()?;
+    let after = |flag: &str| rest.iter().skip_while(|a| *a != flag).nth(1).map(text);
+    let source = |is: &dyn Fn(&OsString) -> bool| rest.iter().rev().find(|a| is(a)).and_then(file);
+    if tool == BUILD_SCRIPT_ROLE {
         // target/debug/build/NAME-HASH/build_script_build.real
-        let dir = args.get(2).map(PathBuf::from)?;
-        let name = dir.parent()?.file_name()?.to_string_lossy().into_owned();
-        return Some(Running { pid, action: "build script", name, age });
+        let dir = PathBuf::from(rest.first()?);
+        return of("build script", dir.parent()?.file_name()?.to_string_lossy().into_owned());
     }
-    if let Some(name) = after("--crate-name") {
-        return Some(Running { pid, action: "rustc", name, age });
+    if tool == RUN_ROLE {
+        return of("command", file(Asked::parse(rest)?.command.first()?)?);
     }
-    let source = args.iter().rev().find(|a| kind_of_source(a));
-    let output = || after("-o").map(OsString::from);
-    let name = source.cloned().or_else(output).as_ref().and_then(file).or_else(|| args.get(1).and_then(file))?;
-    Some(Running { pid, action: "cc", name, age })
+    if is_tool(tool) {
+        let joined = || rest.iter().find_map(|a| Some(a.to_str()?.strip_prefix("--crate-name=")?.to_string()));
+        let name = after("--crate-name").or_else(joined).or_else(|| source(&|a| text(a).ends_with(".rs")))?;
+        let action = if file(tool)?.starts_with("clippy-driver") { "clippy" } else { "rustc" };
+        return of(action, name).filter(|r| r.name != QUERIED);
+    }
+    let output = || after("-o").map(OsString::from).as_ref().and_then(file);
+    of("cc", source(&kind_of_source).or_else(output).or_else(|| file(tool))?)
 }
+
+/// What cargo calls the crate that is none, when it asks rustc for its settings.
+const QUERIED: &str = "___";
 
 fn kind_of_source(arg: &OsString) -> bool {
     const SOURCES: [&str; 12] = ["c", "cc", "cpp", "cxx", "c++", "C", "m", "mm", "s", "S", "i", "ii"];
@@ -153,3 +165,40 @@ pub fn changes_store(news: &News) -> bool {
 
 /// Requests for surveys, and who answers them.
 pub type Requests = Sender<Vec<String>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: whatever kache is called for is named as what it is.
+    #[test]
+    fn what_runs_is_named() {
+        let table: [(&str, Option<(&str, &str)>); 17] = [
+            ("kache rustc --crate-name serde --edition=2021 src/lib.rs", Some(("rustc", "serde"))),
+            ("kache /tc/bin/rustc --crate-name=serde src/lib.rs", Some(("rustc", "serde"))),
+            ("kache rustc src/main.rs -o main", Some(("rustc", "main.rs"))),
+            ("kache clippy-driver rustc --crate-name serde src/lib.rs", Some(("clippy", "serde"))),
+            ("kache /tc/bin/clippy-driver /tc/bin/rustc --crate-name serde src/lib.rs", Some(("clippy", "serde"))),
+            ("kache rustc -vV", None),
+            ("kache rustc - --crate-name ___ --print=file-names", None),
+            (
+                "kache --build-script /t/build/vergen-1a2b/build_script_build.real x",
+                Some(("build script", "vergen-1a2b")),
+            ),
+            ("kache run -- protoc --go_out=. a.proto", Some(("command", "protoc"))),
+            ("kache run --out gen --stdin --out=x -- /usr/bin/python3 gen.c", Some(("command", "python3"))),
+            ("kache run --crate-name x", None),
+            ("kache gcc -c src/main.c -o main.o", Some(("cc", "main.c"))),
+            ("/shims/clang++-19 -O2 -c -o deep/a.o deep/a.cpp", Some(("cc", "a.cpp"))),
+            ("kache /opt/bin/cc a.o b.o -o prog", Some(("cc", "prog"))),
+            ("gcc --version", Some(("cc", "gcc"))),
+            ("kache", None),
+            ("", None),
+        ];
+        for (line, wanted) in table {
+            let args: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
+            let found = running(1, &args, Duration::ZERO);
+            assert_eq!(found.as_ref().map(|r| (r.action, &*r.name)), wanted, "{line}");
+        }
+    }
+}

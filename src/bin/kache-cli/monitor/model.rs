@@ -370,9 +370,10 @@ impl Model {
     }
 
     fn shows(&self, f: &Finished) -> bool {
-        let why = f.why.as_ref().map_or("", |(id, _)| id);
+        let (why, detail) = f.why.as_ref().map_or(("", ""), |(id, detail)| (id, detail));
         let outcome = crate::history::outcome_name(f.outcome);
-        self.filter.is_empty() || self.matches(&[&f.name, &f.unit, &f.action, &f.place, why, outcome])
+        let told = [why, detail, sentence(why), outcome];
+        self.filter.is_empty() || self.matches(&[&f.name, &f.unit, &f.action, &f.place]) || self.matches(&told)
     }
 
     /// The newest build: its directory and sums.

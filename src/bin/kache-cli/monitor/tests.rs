@@ -205,7 +205,8 @@ fn keys() {
     assert!(model.done);
 }
 
-/// Guards: while a filter is typed no letter is a command; it reaches names, reasons and outcomes; Esc ends it.
+/// Guards: while a filter is typed no letter is a command; it reaches names, reasons with what they are about, and
+/// outcomes; Esc ends it.
 #[test]
 fn filters() {
     let mut model = model();
@@ -224,6 +225,12 @@ fn filters() {
         model.take(Input::Char(c));
     }
     assert_eq!(shown(&model), ["memchr"]);
+    for (typed, found) in [("-zhel", &["strange", "odd"][..]), ("chrono::", &["vergen"]), ("wall clock", &["vergen"])] {
+        model.take(Input::Escape);
+        format!("/{typed}").chars().for_each(|c| model.take(Input::Char(c)));
+        assert_eq!(shown(&model), found, "{typed}");
+        model.take(Input::Enter);
+    }
 }
 
 /// Guards: a list that is looked at stays where it is when news come in above; one at its top follows them.
