@@ -385,8 +385,8 @@ fn filled(tree: &Tree<'_>, number: usize, max_size: u64) -> Outcome {
     out
 }
 
-fn backdate(path: &std::path::Path, hours: u64) {
-    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
+fn backdate(path: &std::path::Path, minutes: u64) {
+    let time = std::time::SystemTime::now() - std::time::Duration::from_secs(minutes * 60);
     std::fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
 
@@ -407,13 +407,13 @@ fn evicts_by_itself() {
     let blocks = |file: &std::path::PathBuf| file.metadata().unwrap().blocks() * 512;
     let each = files(&["blobs", "entries", "inputs"]).iter().map(blocks).sum::<u64>() / 4;
     for entry in files(&["entries"]) {
-        backdate(&entry, 48);
+        backdate(&entry, 2 * 24 * 60);
     }
     filled(&tree, 1, PLENTY).all_hit();
     let young = v1.join("blobs/ab").join("0".repeat(62));
     write_file(&young, "an entry may be about to name it");
-    backdate(&young, 48);
-    backdate(&stamp, 1);
+    backdate(&young, 2 * 24 * 60);
+    backdate(&stamp, 11);
     // Room for what is stored now and what was used lately, but for no third. It is over when nobody holds the lock.
     let last = filled(&tree, 4, each * 5 / 2);
     last.check(last.event("x").stored(), "it is stored");
@@ -448,8 +448,9 @@ fn housekeeping_is_rare() {
         started.lines().any(|line| line.contains("kache-cli") && line.contains("\"--auto\""))
     };
     assert!(housekeeps(0), "nothing was done so far");
+    backdate(&stamp, 9);
     assert!(!housekeeps(1), "it was done lately");
-    backdate(&stamp, 1);
+    backdate(&stamp, 11);
     filled(&tree, 1, 1).all_hit();
     assert!(!housekeeps(1), "a hit stores nothing");
     assert!(housekeeps(2), "it is due");
