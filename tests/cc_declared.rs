@@ -140,28 +140,148 @@ fn response_files_and_variables() {
     compile(&tree, GNU, line, "miss");
 }
 
+/// The compiler's program, copied to `bin` below the tree, and a line that compiles with it.
+fn own_compiler(tree: &Tree<'_>, compiler: &str) -> String {
+    let found =
+        tree.space.command("sh", &tree.path).arg("-c").arg(format!("readlink -f $(command -v {compiler})")).run();
+    fs::create_dir_all(tree.path.join("bin")).unwrap();
+    fs::copy(found.stdout.trim(), tree.path.join("bin").join(compiler)).unwrap();
+    tree.write("x.c", "int f(void) { return 1; }\n");
+    "PATH=$PWD/bin:$PATH $CC -c x.c -o x.o".into()
+}
+
+/// Guards: a compiler is its program, the libraries that does its work, and what it starts.
 #[test]
 fn compiler_replaced() {
     let space = Space::new();
+    for compilers in compilers("compiler_replaced") {
+        let tree = tree(&space);
+        let line = &own_compiler(&tree, compilers.0);
+        // gcc finds its parts from where it lies.
+        std::os::unix::fs::symlink("/usr/lib", tree.path.join("lib")).unwrap();
+        let change = |file: &str| {
+            use std::io::Write;
+            fs::File::options().append(true).open(tree.path.join(file)).unwrap().write_all(b"\0").unwrap();
+        };
+        compile(&tree, compilers, line, "miss");
+        compile(&tree, compilers, line, "hit");
+        change(&format!("bin/{}", compilers.0));
+        compile(&tree, compilers, line, "miss");
+        compile(&tree, compilers, line, "hit");
+        // The same line with a library of its own; and one that is found first now.
+        fs::create_dir_all(tree.path.join("own")).unwrap();
+        fs::create_dir_all(tree.path.join("first-own")).unwrap();
+        let libc = space
+            .command("sh", &tree.path)
+            .arg("-c")
+            .arg(format!("ldd bin/{} | sed -n 's/.* => \\(.*libc.so.6\\) .*/\\1/p'", compilers.0));
+        let libc = libc.run().stdout;
+        fs::copy(libc.trim(), tree.path.join("own/libc.so.6")).unwrap();
+        let line = &format!("export LD_LIBRARY_PATH=$PWD/first-own:$PWD/own; {line}");
+        compile(&tree, compilers, line, "miss");
+        compile(&tree, compilers, line, "hit");
+        change("own/libc.so.6");
+        compile(&tree, compilers, line, "miss");
+        compile(&tree, compilers, line, "hit");
+        fs::copy(libc.trim(), tree.path.join("first-own/libc.so.6")).unwrap();
+        compile(&tree, compilers, line, "miss");
+        remove(&tree.path);
+    }
+}
+
+/// Guards: what a driver that is a script starts, and what a file of clang's adds, is not known.
+#[test]
+fn compilers_of_unknown_parts() {
+    let space = Space::new();
     let tree = tree(&space);
-    let driver = |more: &str| {
-        write_script(&tree.path.join("bin/gcc"), &format!("#!/bin/sh\nexec /usr/bin/gcc {more} \"$@\"\n"));
+    write_script(&tree.path.join("bin/gcc"), "#!/bin/sh\nexec /usr/bin/gcc $MORE \"$@\"\n");
+    for more in ["", "-DW=1"] {
+        let line = format!("export MORE={more}; PATH=$PWD/bin:$PATH $CC -I later -c x.c -o x.o");
+        for _ in 0..2 {
+            compile(&tree, GNU, &line, "miss");
+        }
+    }
+    if !on_path("clang") {
+        return skip("compilers_of_unknown_parts", "no clang");
+    }
+    let line = &own_compiler(&tree, "clang");
+    tree.write("x.c", "int f(void) { return V; }\n");
+    let compile_with = |text: &str| {
+        tree.write("bin/flags", text);
+        tree.write("bin/clang.cfg", "@flags\n");
+        for _ in 0..2 {
+            compile(&tree, LLVM, line, "miss");
+        }
     };
-    let line = "PATH=$PWD/bin:$PATH $CC -I later -c x.c -o x.o";
-    driver("");
-    compile(&tree, GNU, line, "miss");
-    compile(&tree, GNU, line, "hit");
-    driver("-DW -O1");
-    compile(&tree, GNU, line, "miss");
+    compile_with("-DV=1\n");
+    compile_with("-DV=2\n");
+    tree.remove("bin/clang.cfg");
+    let line = &line.replace("-c x.c", "-DV=3 -c x.c");
+    compile(&tree, LLVM, line, "miss");
+    compile(&tree, LLVM, line, "hit");
+    tree.write("bin/clang.cfg", "-DW -O1\n");
+    compile(&tree, LLVM, line, "miss");
+}
+
+/// Guards: a precompiled header that appears, beside a header or where it is looked for before that.
+#[test]
+fn precompiled_header_that_appears() {
+    let space = Space::new();
+    let tree = tree(&space);
+    tree.write("other/h.h", "#define V 2\n");
+    for place in ["later/h.h.gch", "first/h.h.gch"] {
+        compile(&tree, GNU, LINE, if place.starts_with("later") { "miss" } else { "hit" });
+        tree.shell(GNU, &format!("$CC -O2 -Wall -x c-header other/h.h -o {place}")).plain().run().ok();
+        compile(&tree, GNU, LINE, "miss");
+        compile(&tree, GNU, LINE, "miss");
+        tree.remove(place);
+        compile(&tree, GNU, LINE, "hit");
+    }
+    if !on_path("clang") {
+        return skip("precompiled_header_that_appears", "no clang");
+    }
+    let line = "$CC -include later/h.h -I later -c x.c -o x.o";
+    compile(&tree, LLVM, line, "miss");
+    compile(&tree, LLVM, line, "hit");
+    tree.shell(LLVM, "$CC -x c-header -DW later/h.h -o later/h.h.pch").plain().run().ok();
+    compile(&tree, LLVM, line, "miss");
+    tree.remove("later/h.h.pch");
+    compile(&tree, LLVM, line, "hit");
 }
 
 #[test]
 fn clocks() {
     let space = Space::new();
     let tree = tree(&space);
-    tree.write("later/h.h", "#define V sizeof __DATE__\n");
-    for _ in 0..2 {
-        compile(&tree, GNU, LINE, "miss");
+    let pasted = |name: &str| format!("#define P(a, b) a##b\n#define V P({name})[0]\n");
+    for compilers in compilers("clocks") {
+        for text in [
+            "#define V sizeof __DATE__\n".to_owned(),
+            pasted("__DA, TE__"),
+            pasted("__TI, ME__"),
+            pasted("__TIME, STAMP__"),
+        ] {
+            tree.write("later/h.h", &text);
+            for _ in 0..2 {
+                compile(&tree, compilers, LINE, "miss");
+            }
+        }
+    }
+}
+
+/// Guards: what an assembler reads by itself is in no dependency file.
+#[test]
+fn files_of_the_assembler() {
+    let space = Space::new();
+    let tree = tree(&space);
+    for compilers in compilers("files_of_the_assembler") {
+        for word in ["include", "incbin"] {
+            tree.write("x.c", &format!("asm(\".{word} \\\"x.s\\\"\");\n"));
+            for text in [".globl x\nx:\n", ".globl y\ny:\n"] {
+                tree.write("x.s", text);
+                compile(&tree, compilers, LINE, "miss");
+            }
+        }
     }
 }
 
@@ -188,6 +308,10 @@ fn refused() {
         "$CC -I later -c x.c && mv x.o y; mv y x.o",
     ] {
         compile(&tree, GNU, line, "passthrough");
+    }
+    if on_path("clang") {
+        let line = "$CC -I later -fno-integrated-as -c x.c -o x.o";
+        assert_eq!(compile(&tree, LLVM, line, "passthrough"), "-fno-integrated-as");
     }
     for name in ["DEPENDENCIES_OUTPUT", "COMPILER_PATH"] {
         let detail = compile(&tree, GNU, &format!("{name}=y $CC -I later -c x.c -o x.o; rm -f y"), "passthrough");

@@ -132,7 +132,7 @@ pub fn action(
         dep_info: dep_info.filter(|_| !settings.observe),
         scratch_file,
         // A hit under observation has no use for it.
-        probe: if settings.observe { Vec::new() } else { probe(&p, &tool) },
+        probe: if settings.observe { Vec::new() } else { probe(&p) },
         texts,
         settles: p.sources.iter().map(|s| at(s)).collect(),
         ..Action::default()
@@ -284,14 +284,11 @@ fn declarable(p: &Parsed, invocation: &Invocation, settings: &Settings) -> Resul
     Ok(())
 }
 
-/// The arguments of a question for the search list, which compiles nothing. The language is the one the user names, else
-/// what the driver takes the source for: `g++` takes C for C++.
-fn probe(p: &Parsed, tool: &str) -> Vec<OsString> {
-    let of_cxx = tool.contains("++") || p.sources.first().and_then(|s| s.extension()).is_some_and(|e| e != "c");
-    let named = p.probe.iter().any(|arg| bytes(arg).starts_with(b"-x"));
-    let language = ["-x", if of_cxx { "c++" } else { "c" }].into_iter().filter(|_| !named);
-    let question = language.chain(["-E", "-v", "-o", "/dev/null", "/dev/null"]).map(OsString::from);
-    p.probe.iter().cloned().chain(question).collect()
+/// The arguments of a question for the search list and the preprocessed source, in the language that the user names, else
+/// that the driver takes the source for: `g++` takes C for C++.
+fn probe(p: &Parsed) -> Vec<OsString> {
+    let source = p.sources.first().map(|source| source.clone().into_os_string());
+    p.probe.iter().cloned().chain(["-E", "-v"].map(OsString::from)).chain(source).collect()
 }
 
 /// Sources that the declared mode knows.

@@ -116,6 +116,7 @@ pub const FLAGS: &[(&str, Treatment, &str)] = &[
     ("-fthinlto-index=*", Refused, "an index in a file"),
     ("-fembed-*", Refused, "writes the command line into the object"),
     ("-ftime-trace*", Refused, "a second output"),
+    ("-fno-integrated-as", Refused, "another assembler, which clang does not name"),
     ("-fno-*", Modelled, "switches something off"),
     ("-fPIC", Modelled, "code generation"),
     ("-fpic", Modelled, "code generation"),
@@ -202,11 +203,13 @@ pub const REFUSED_VARIABLES: &[(&str, &str)] = &[
     ("SUNPRO_DEPENDENCIES", "a second output"),
     ("CCC_OVERRIDE_OPTIONS", "changes the arguments"),
     ("GCC_COMPARE_DEBUG", "compiles twice"),
+    ("LD_PRELOAD", "what is loaded may do anything"),
+    ("LD_AUDIT", "what is loaded may do anything"),
 ];
 
 /// Variables that are in the key with their values.
 pub const KEY_VARIABLES: &[&str] =
-    &["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "SOURCE_DATE_EPOCH"];
+    &["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "SOURCE_DATE_EPOCH", "LD_LIBRARY_PATH"];
 
 /// The first flag the table does not allow. `flags`: without sources and values; `extra`: the project's own patterns.
 pub fn refused<'a>(flags: &'a [String], extra: &[String]) -> Option<&'a str> {
@@ -234,8 +237,16 @@ mod tests {
     fn refusals_name_the_flag() {
         let flags = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(refused(&flags("-c -O2 -Wall -fno-such-thing -march=native -g3 -Iinc"), &[]), None);
-        for flag in ["-fplugin=x.so", "-save-temps=obj", "--coverage", "-gsplit-dwarf", "-fnew-thing", "-MMD", "-Wa,-a"]
-        {
+        for flag in [
+            "-fno-integrated-as",
+            "-fplugin=x.so",
+            "-save-temps=obj",
+            "--coverage",
+            "-gsplit-dwarf",
+            "-fnew-thing",
+            "-MMD",
+            "-Wa,-a",
+        ] {
             assert_eq!(refused(&flags(&format!("-c {flag}")), &[]), Some(flag));
         }
         assert_eq!(refused(&flags("-c -fnew-thing"), &["-fnew-*".into()]), None);
