@@ -86,6 +86,8 @@ pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) 
 
 /// Serves `kache run`. Does not return.
 pub fn command(invocation: &Invocation, settings: &Settings, asked: &Asked) -> ! {
+    // Before anything is opened here.
+    let inherited = adapter::command::no_strangers(invocation);
     let session = Session::new(invocation, settings, true);
     let plain = Plain {
         program: PathBuf::from(&asked.command[0]),
@@ -97,7 +99,8 @@ pub fn command(invocation: &Invocation, settings: &Settings, asked: &Asked) -> !
         let real = adapter::compiler::real_compiler(invocation, &plain.argv0, settings);
         session.take_part(&plain, real.and_then(|program| program.search));
     }
-    let described = session.allowed().and_then(|()| adapter::command::action(invocation, asked, settings));
+    let described =
+        session.allowed().and(inherited).and_then(|()| adapter::command::action(invocation, asked, settings));
     session.serve(described, plain)
 }
 

@@ -566,6 +566,25 @@ pub fn keep_stdin() -> io::Result<File> {
     Ok(kept)
 }
 
+/// The descriptors above the three streams that something can be read from, or that lead to a file. (Who starts programs
+/// often leaves some open: the writing end of a pipe, `/dev/null`.)
+pub fn descriptors() -> Vec<u32> {
+    const READABLE: u32 = 0o400;
+    let null = rfs::stat("/dev/null").map(|null| null.st_rdev);
+    let leads_somewhere = |fd: &u32| {
+        let link = format!("/proc/self/fd/{fd}");
+        // The one that the directory was read by is open no more.
+        let (Ok(target), Ok(access)) = (rfs::stat(&link), rfs::lstat(&link)) else { return false };
+        rfs::FileType::from_raw_mode(target.st_mode) == rfs::FileType::RegularFile
+            || access.st_mode & READABLE != 0 && Ok(target.st_rdev) != null
+    };
+    let number = |(name, _): (Vec<u8>, FileKind)| String::from_utf8_lossy(&name).parse().ok();
+    let open = list(Path::new("/proc/self/fd")).unwrap_or_default();
+    let mut open: Vec<u32> = open.into_iter().filter_map(number).filter(|fd| *fd > 2).filter(leads_somewhere).collect();
+    open.sort_unstable();
+    open
+}
+
 /// Puts an empty standard input in the place of this process' own.
 pub fn empty_stdin() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stdin(File::open("/dev/null")?)?)

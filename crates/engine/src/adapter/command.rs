@@ -46,6 +46,22 @@ impl Asked {
     }
 }
 
+/// A descriptor that the caller has opened leads to what no name tells (`kache run -- … 3<file`, `<(…)`). make's jobserver is
+/// none of these.
+pub fn no_strangers(invocation: &Invocation) -> Result<(), Why> {
+    let of_make = |fd: &u32| {
+        let words = ["MAKEFLAGS", "CARGO_MAKEFLAGS"].into_iter().filter_map(|name| invocation.text_var(name));
+        words.flat_map(|value| value.split(' ').map(String::from).collect::<Vec<_>>()).any(|word| {
+            let auth = ["--jobserver-auth=", "--jobserver-fds="].iter().find_map(|flag| word.strip_prefix(flag));
+            auth.is_some_and(|pair| pair.split(',').any(|number| number.parse() == Ok(*fd)))
+        })
+    };
+    match kache_os::descriptors().into_iter().find(|fd| !of_make(fd)) {
+        Some(fd) => Err(Why::new(Reason::SpecialInput, format!("descriptor {fd}, which kache was started with"))),
+        None => Ok(()),
+    }
+}
+
 /// Describes the run, or declines it.
 pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Result<Action, Why> {
     let called = &asked.command[0];
