@@ -167,6 +167,63 @@ fn variables_of_the_terminal_and_of_builds() {
     of_make("5,6").env("SHLVL", "2").env("TMUX_PANE", "2").run().all_hit();
 }
 
+/// Guards: which libraries a program would load is a question, not only those it has loaded.
+#[test]
+fn libraries_that_are_found_first() {
+    if !on_path("gcc") {
+        return skip("libraries_that_are_found_first", "no gcc");
+    }
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    tree.write("g.c", "#include <stdio.h>\nvoid tell(void); int main(void) { tell(); return 0; }\n");
+    for version in ["v1", "v2", "none"] {
+        let text = format!("#include <stdio.h>\nvoid tell(void) {{ puts(\"{version}\"); }}\n");
+        tree.write(&format!("{version}/g.c"), &text);
+        tree.shell(GNU, &format!("gcc -shared -fPIC {version}/g.c -o {version}/libg.so")).plain().run().ok();
+    }
+    let home = tree.path.join("none");
+    tree.shell(GNU, &format!("gcc g.c -o gen -Lnone -lg -Wl,-rpath,{}", home.display())).plain().run().ok();
+    let line = "-- sh -c './gen >gen.txt'";
+    let cases = [
+        ("LD_LIBRARY_PATH", "v1", "v1"),
+        ("LD_LIBRARY_PATH", "v2", "v2"),
+        ("LD_LIBRARY_PATH", "", "none"),
+        ("LD_PRELOAD", "v1/libg.so", "v1"),
+        ("LD_PRELOAD", "v2/libg.so", "v2"),
+    ];
+    for hit in [false, true] {
+        for (name, value, expected) in cases {
+            let value = if value.is_empty() { value.into() } else { tree.path.join(value).into_os_string() };
+            let out = run(&tree, line).env(name, value).run();
+            out.ok().check(out.event("sh").is_hit() == hit, &format!("{name}: {expected}"));
+            assert_eq!(tree.read("gen.txt"), format!("{expected}\n"), "{name}");
+        }
+    }
+}
+
+/// Guards: what comes by a descriptor that was open already has no name to look at again.
+#[test]
+fn inherited_descriptors() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let program = kache().display();
+    for text in ["a", "b"] {
+        for line in [
+            format!("echo {text} >f; {program} run -- sh -c 'cat <&3 >gen.txt' 3<f"),
+            format!("echo {text} | (exec 9<&0; {program} run -- sh -c 'cat /dev/fd/9 >gen.txt')"),
+        ] {
+            let out = tree.shell(GNU, &line).run();
+            out.ok().check(out.event("sh").reason() == "special-input", "it is none that can be looked up");
+            assert_eq!(tree.read("gen.txt"), format!("{text}\n"));
+        }
+    }
+    // make's own are none of these.
+    let line = format!("exec 8<in.txt 9<in.txt; {program} run -- sh -c 'echo x >gen.txt'");
+    let below_make = || tree.shell(GNU, &line).env("MAKEFLAGS", " -j2 --jobserver-auth=8,9").run();
+    below_make().ok();
+    below_make().all_hit();
+}
+
 #[test]
 fn second_checkout() {
     let space = Space::new();

@@ -28,7 +28,7 @@ pub use reason::{Reason, Why};
 
 use action::{Action, Kind};
 use kache_config::{LogLevel, Settings};
-use kache_key::{Digest, Recipe, Roots};
+use kache_key::{Digest, Recipe, Root, Roots};
 use kache_os::bytes;
 use kache_store::{Event, Memo, Outcome, Store};
 use std::ffi::OsString;
@@ -45,6 +45,9 @@ pub struct Session<'a> {
     /// What we say on standard error reaches people, also where that is no terminal.
     heard: bool,
 }
+
+/// Variables by which the loader chooses what a program consists of (ld.so(8)).
+const LOADER: [&str; 3] = ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT"];
 
 /// How an action ended, for the event log.
 #[derive(Default)]
@@ -209,6 +212,9 @@ impl<'a> Session<'a> {
         for (name, compiler) in chosen.filter(|_| action.kind == Kind::BuildScript) {
             action.fields.extend(compiler.as_ref().map(|path| (name, bytes(path).to_vec())));
         }
+        let loaded: Vec<_> =
+            LOADER.iter().filter_map(|name| Some(("loader", self.loaded_first(action, name)?))).collect();
+        action.fields.extend(loaded);
         action.fields.push(("salt", self.settings.key_salt.clone().into_bytes()));
         action.fields.push(("inputs", if self.settings.observe { b"observed".to_vec() } else { b"declared".to_vec() }));
         if !self.settings.observe && action.kind != Kind::Cc {
@@ -216,6 +222,22 @@ impl<'a> Session<'a> {
                 .fields
                 .push(("toolchain", declared::toolchain_identity(&action.program, &|file| self.digest_of(file))));
         }
+    }
+
+    /// What a variable of the loader's puts before what programs would load by themselves: what they loaded is an input, but
+    /// not what they would load by another value. What cargo names lies in the target directory and the toolchain.
+    fn loaded_first(&self, action: &Action, name: &str) -> Option<Vec<u8>> {
+        let is_cargos = |entry: &[u8]| {
+            let dir = kache_os::path(entry);
+            matches!(action.roots.innermost(entry), Some(Root::Build | Root::BuildReal | Root::Toolchain))
+                || dir.starts_with(&self.settings.cache_dir)
+                || dir.is_absolute() && kache_os::lstat(&dir.join("rustlib")).is_ok()
+        };
+        let value = self.invocation.value(name.as_bytes())?;
+        let separators: &[u8] = if name == "LD_PRELOAD" { b" :" } else { b":;" };
+        let entries = value.split(|b| separators.contains(b)).filter(|entry| !entry.is_empty() && !is_cargos(entry));
+        let stored: Vec<Vec<u8>> = entries.map(|entry| action.roots.encode_path(entry)).collect();
+        (!stored.is_empty()).then(|| [name.as_bytes(), b"=", &stored.join(&b':')].concat())
     }
 
     /// Without observation, procedural macros must not take part: their reads are unknown.
@@ -250,7 +272,7 @@ impl<'a> Session<'a> {
         }
         let after = |flag: &str| plain.args.iter().skip_while(|a| *a != flag).nth(1);
         if let Some(dir) = after("--out-dir").and_then(|dir| adapter::build_root(&self.invocation.cwd.join(dir))) {
-            about.roots.add(kache_key::Root::Build, bytes(&dir));
+            about.roots.add(Root::Build, bytes(&dir));
         }
         if about.name.is_empty() {
             let program = plain.program.file_name().unwrap_or_default();
@@ -324,8 +346,8 @@ impl<'a> Session<'a> {
     fn append(&self, kind: &str, action: &Action, outcome: Outcome, ending: &Ending) {
         let place = |root| action.roots.place(root);
         let of_project = matches!(action.kind, Kind::Cc | Kind::Command);
-        let project = || of_project.then(|| place(kache_key::Root::Workspace).unwrap_or(bytes(&self.invocation.cwd)));
-        let build = place(kache_key::Root::Build).or_else(project);
+        let project = || of_project.then(|| place(Root::Workspace).unwrap_or(bytes(&self.invocation.cwd)));
+        let build = place(Root::Build).or_else(project);
         let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
         let file = |path: &Option<PathBuf>| path.as_deref().map(|p| text(bytes(&kache_os::lexical(p))));
         let unit = &action.unit;
