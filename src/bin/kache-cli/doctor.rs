@@ -94,9 +94,11 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     }
     findings.push(wiring::programs(context));
     if cfg!(target_os = "linux") && !cfg!(target_feature = "crt-static") {
+        let text = "not linked statically: each start takes longer, and the run of a build script that calls compilers \
+                    through kache is not cached";
         let advice =
-            "install from a clone (cargo install --locked --path .), whose .cargo/config.toml counts, or an archive";
-        findings.push(note("programs", "not linked statically: each start, and so each hit, takes longer", advice));
+            "install from a clone (cargo install --locked --path .), where .cargo/config.toml counts, or an archive";
+        findings.push(note("programs", text, advice));
     }
     findings.extend([wiring::cargo(context), wiring::compilers(context)]);
     findings.extend(settings(context));
