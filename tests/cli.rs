@@ -228,6 +228,23 @@ fn damaged_cache() {
     tree.clean();
     drop(built(&tree));
 
+    // So is the index, whose head is whole.
+    let index = space.cache().join("v1/index.db");
+    space.cli("stats").run().ok();
+    let mut pages = fs::read(&index).expect("the index");
+    pages[4096..].fill(0xff);
+    fs::write(&index, pages).expect("damage");
+    let doctor = |args: &str| space.cli(args).env("RUSTC_WRAPPER", kache()).run();
+    let out = doctor("doctor --verify");
+    exits(&out, 1);
+    says(&out, &["index: ", "index.db is damaged", "kache doctor --repair removes it"]);
+    says(doctor("doctor --repair").ok(), &["and is removed"]);
+    assert!(!index.exists());
+    let out = doctor("doctor --verify");
+    out.ok().check(!out.stdout.contains("index"), "no index, nothing to say of it");
+    space.cli("stats").run().ok();
+    says(doctor("doctor --verify").ok(), &["index.db: whole"]);
+
     // The cache directory is something else altogether.
     let file = space.path("file");
     fs::write(&file, "").expect("file");

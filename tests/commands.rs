@@ -2,8 +2,7 @@
 //! programs read is as docs/json.schema.json says.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -105,7 +104,7 @@ pub fn damage(cache: &Path, state: State) -> Result<Option<ReadOnly>, String> {
     let files = |kind: &str| files_below(&cache.join("v1").join(kind));
     match state {
         State::Built => {}
-        State::ReadOnly => return ReadOnly::new(cache.to_owned()).map(Some),
+        State::ReadOnly => return ReadOnly::new(cache).map(Some).ok_or("root cannot mount here".into()),
         State::Empty => remove(cache),
         State::NoDirectory => {
             remove(cache);
@@ -173,40 +172,6 @@ pub fn damage(cache: &Path, state: State) -> Result<Option<ReadOnly>, String> {
         }
     }
     Ok(None)
-}
-
-/// A cache that can be read and not written, as long as this lives. Modes don't bind root; a mount does.
-pub struct ReadOnly(PathBuf);
-
-impl ReadOnly {
-    fn new(cache: PathBuf) -> Result<ReadOnly, String> {
-        if !is_root() {
-            run("chmod", &["-R", "a-w"], &cache)?;
-            return Ok(ReadOnly(cache));
-        }
-        let bind = |cache: &Path| Command::new("mount").arg("--bind").args([cache, cache]).output();
-        let bound = bind(&cache).map_err(|e| e.to_string())?;
-        if !bound.status.success() {
-            return Err(format!("no mount: {}", String::from_utf8_lossy(&bound.stderr).trim()));
-        }
-        let guard = ReadOnly(cache);
-        run("mount", &["-o", "remount,ro,bind"], &guard.0)?;
-        Ok(guard)
-    }
-}
-
-impl Drop for ReadOnly {
-    fn drop(&mut self) {
-        let _ = if is_root() { run("umount", &["-l"], &self.0) } else { run("chmod", &["-R", "u+w"], &self.0) };
-    }
-}
-
-fn run(program: &str, args: &[&str], place: &Path) -> Result<(), String> {
-    let out = Command::new(program).args(args).arg(place).output().map_err(|e| format!("{program}: {e}"))?;
-    if out.status.success() {
-        return Ok(());
-    }
-    Err(format!("{program}: {}", String::from_utf8_lossy(&out.stderr).trim()))
 }
 
 /// Guards: what is no cache is told as that, with what to do, not taken for an empty one; and a build goes on beside it.

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::common::*;
 
 /// A fresh filesystem in a file, mounted for one test.
@@ -83,10 +85,66 @@ impl Disk {
     }
 }
 
+/// What the doctor finds of a cache and of where builds are: level and text by subject.
+fn doctor(space: &Space, cache: &Path, builds: &Path) -> impl Fn(&str) -> (String, String) + use<> {
+    let out = space.cli("doctor --json").cache(cache).cwd(builds).env("RUSTC_WRAPPER", kache()).run();
+    let told: Value = serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}\n{}", out.world()));
+    move |about| {
+        let findings = told["findings"].as_array().expect("findings");
+        let of = findings.iter().find(|f| f["about"] == about).unwrap_or_else(|| panic!("{about} in {told}"));
+        let text = |field: &str| of[field].as_str().unwrap_or_default().to_owned();
+        assert_eq!(of["level"] == "ok", of["advice"].is_null(), "what is not well has advice: {of}");
+        (text("level"), text("text"))
+    }
+}
+
+/// Of a cache and builds on one disk.
+fn doctor_tells(disk: &Disk, way: &str) {
+    let space = Space::inside(&disk.at);
+    let found = doctor(&space, &space.cache(), &space.site(""));
+    let (level, text) = found("file system");
+    assert!(level == "ok" && text.starts_with(&format!("of the cache: {way};")), "{level}: {text}");
+    let (level, text) = found("build tree");
+    assert!(
+        level == "ok" && text.contains(&format!(": {} from the cache", way.split(',').next().unwrap())),
+        "{level}: {text}"
+    );
+}
+
+/// Guards: a cache that is about to be full, or from which nothing can be loaded, is a problem before builds meet it.
+#[test]
+fn the_doctor_finds_a_bad_place() {
+    let space = Space::new();
+    let problems = |options: &str| -> Option<Vec<(String, String)>> {
+        let _mount = Mount::new(&["-t", "tmpfs", "-o", options, "none"], &space.cache())?;
+        let found = doctor(&space, &space.cache(), &space.site(""));
+        Some(
+            ["free space", "free inodes", "file system"]
+                .map(found)
+                .into_iter()
+                .filter(|(l, _)| l == "problem")
+                .collect(),
+        )
+    };
+    for (options, words) in [
+        ("size=2g,nr_inodes=100000", [].as_slice()),
+        ("size=8m,nr_inodes=100000", &["only "]),
+        ("size=2g,nr_inodes=500", &["only "]),
+        ("size=8m,nr_inodes=500,noexec", &["only ", "only ", "nothing may be loaded from there"]),
+    ] {
+        let Some(found) = problems(options) else {
+            return skip("the_doctor_finds_a_bad_place", "cannot mount a tmpfs");
+        };
+        let all = found.len() == words.len() && found.iter().zip(words).all(|((_, text), word)| text.contains(word));
+        assert!(all, "{options}: {found:?}");
+    }
+}
+
 #[test]
 fn btrfs_shares_blocks() {
     match Disk::new(&["mkfs.btrfs", "-q"]) {
         Ok(disk) => {
+            doctor_tells(&disk, "reflinks");
             let (size, added) = two_checkouts(&disk);
             // The rest is metadata of the filesystem, which does not grow with the files.
             assert!(added < size / 10, "{added} bytes added by a copy of {size}");
@@ -99,6 +157,7 @@ fn btrfs_shares_blocks() {
 fn xfs_shares_blocks() {
     match Disk::new(&["mkfs.xfs", "-q", "-m", "reflink=1"]) {
         Ok(disk) => {
+            doctor_tells(&disk, "reflinks");
             let (size, added) = two_checkouts(&disk);
             assert!(added < size / 10, "{added} bytes added by a copy of {size}");
         }
@@ -110,6 +169,7 @@ fn xfs_shares_blocks() {
 fn ext4_links_libraries() {
     match Disk::new(&["mkfs.ext4", "-q"]) {
         Ok(disk) => {
+            doctor_tells(&disk, "hard links, no reflinks");
             let (size, added) = two_checkouts(&disk);
             assert!(added < size, "{added} bytes added by a copy of {size}");
         }
@@ -124,6 +184,8 @@ fn cache_on_another_filesystem() {
             let space = Space::new();
             let tree = space.tree("w");
             app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+            let (level, text) = doctor(&space, &disk.at.join("cache"), &tree.path)("build tree");
+            assert!(level == "note" && text.contains("is on another file system than the cache"), "{level}: {text}");
             let build = || tree.cargo("build").cache(&disk.at.join("cache")).run();
             build().ok();
             tree.clean();

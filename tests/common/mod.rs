@@ -241,6 +241,58 @@ pub fn skip(name: &str, reason: &str) {
     eprintln!("skipped: {name}: {reason}");
 }
 
+/// A mount that goes away with the test.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    pub fn new(args: &[&str], at: &Path) -> Option<Mount> {
+        fs::create_dir_all(at).unwrap();
+        let out = Command::new("mount").args(args).arg(at).output().ok()?;
+        out.status.success().then(|| Mount(at.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+/// A directory below which nothing can be written, as long as this lives. Modes don't bind root; a mount does.
+pub struct ReadOnly {
+    at: PathBuf,
+    mount: Option<Mount>,
+}
+
+impl ReadOnly {
+    pub fn new(at: &Path) -> Option<ReadOnly> {
+        let mount = Mount::new(&["--bind", at.to_str().unwrap()], at);
+        if mount.is_some() {
+            // Housekeeping, which a build started beside it, may have a file open for writing.
+            let mut remount = Command::new("mount");
+            remount.args(["-o", "remount,bind,ro"]).arg(at);
+            let start = Instant::now();
+            while !remount.output().unwrap().status.success() {
+                assert!(start.elapsed() < Duration::from_secs(60), "{} stays busy", at.display());
+                std::thread::sleep(TICK);
+            }
+        } else if is_root() {
+            return None;
+        } else {
+            assert!(Command::new("chmod").args(["-R", "a-w"]).arg(at).status().unwrap().success());
+        }
+        Some(ReadOnly { at: at.into(), mount })
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        if self.mount.is_none() {
+            let _ = Command::new("chmod").args(["-R", "u+w"]).arg(&self.at).status();
+        }
+    }
+}
+
 /// A C and a C++ compiler of one family.
 pub type Compilers = (&'static str, &'static str);
 pub const GNU: Compilers = ("gcc", "g++");

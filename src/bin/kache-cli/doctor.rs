@@ -5,14 +5,14 @@
 
 mod place;
 mod selftest;
+mod stored;
 mod wiring;
 
 use crate::fail::{Done, Fail};
-use crate::format::{count, size};
+use crate::format::count;
 use crate::view::{BAD, FAINT, GOOD, STRONG, View, WARN};
 use crate::{Context, config, setup};
 use kache_config::{CONFIG_VARIABLE, SETTINGS};
-use kache_store::VerifyReport;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -35,10 +35,10 @@ pub struct Args {
     /// With --fix: stop sccache's server and remove what it has cached on this machine
     #[arg(long, requires = "fix")]
     purge_sccache: bool,
-    /// Read every blob and record
+    /// Read every blob and record, and the index
     #[arg(long)]
     verify: bool,
-    /// Read every blob and record, and remove what is damaged
+    /// Read all of that, and remove what is damaged
     #[arg(long)]
     repair: bool,
     /// Print JSON
@@ -113,7 +113,8 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         view.progress_done();
     }
     if args.verify || args.repair {
-        findings.push(verify(args.repair, context, view)?);
+        findings.push(stored::records(args.repair, context, view)?);
+        findings.extend(stored::index(args.repair, context));
     }
     let fine = !findings.iter().any(|f| f.level == Level::Problem);
     if args.json {
@@ -201,24 +202,4 @@ fn observer(context: &Context) -> Finding {
         );
     }
     ok(ABOUT, "compiled in")
-}
-
-fn verify(repair: bool, context: &Context, view: &mut View) -> Result<Finding, Fail> {
-    const ABOUT: &str = "store";
-    let report = context.store.verify(repair, |done, total| view.progress(|| format!("verifying {done} of {total}")));
-    view.progress_done();
-    let VerifyReport { entries, blobs, bytes, damaged, incomplete } = report?;
-    let read = format!("{}, {} ({})", count(entries, "entry"), count(blobs, "blob"), size(bytes));
-    if damaged.is_empty() && incomplete == 0 {
-        return Ok(ok(ABOUT, format!("{read}: all whole")));
-    }
-    let names: Vec<String> = damaged.iter().take(5).map(|p| p.display().to_string()).collect();
-    let (damaged, incomplete) = (count(damaged.len() as u64, "damaged file"), count(incomplete, "incomplete entry"));
-    let again = "what is missing will be compiled again. If it comes back, check the disk";
-    Ok(if repair {
-        note(ABOUT, format!("{read}: {damaged} and {incomplete} removed: {}", names.join(", ")), again)
-    } else {
-        let advice = format!("kache doctor --repair removes them; {again}");
-        problem(ABOUT, format!("{read}: {damaged} and {incomplete}: {}", names.join(", ")), advice)
-    })
 }

@@ -104,9 +104,12 @@ fn finding(case: &Case, context: &Context, dir: &Path) -> Finding {
             why,
             "do not rely on kache here: set KACHE_DISABLED=1, and report this with the output of kache doctor --json",
         ),
-        Err(Wrong::NotStored(why)) => {
-            problem(case.about, format!("nothing was stored: {why}"), "results are right, but each compile runs again")
-        }
+        Err(Wrong::NotStored(why)) => problem(
+            case.about,
+            format!("nothing was stored: {why}"),
+            "results are right, but each compile runs again: correct what is named here and above, then try again; if \
+             that does not help, report this with the output of kache doctor --json",
+        ),
     }
 }
 
