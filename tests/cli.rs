@@ -53,7 +53,7 @@ fn help_has_examples() {
     let space = Space::new();
     for command in COMMANDS {
         let out = space.cli(command).arg("--help").run();
-        says(out.ok(), &["Usage: kache", "Examples:\n  "]);
+        says(out.ok(), &["Usage: kache", "Examples:\n  ", "\nExit codes: ", "130 interrupted."]);
     }
     says(space.cli("--help").run().ok(), &COMMANDS);
     says(space.cli("--version").run().ok(), &["kache "]);
@@ -89,11 +89,16 @@ fn manual() {
     let page = |name: &str| fs::read_to_string(dir.join(name)).expect("page");
     for command in COMMANDS {
         let text = page(&format!("kache-{command}.1"));
-        assert!(text.contains(".SH EXAMPLES\n.nf\n") && text.contains(".SH OPTIONS\n"), "{command}: {text}");
+        for section in [".SH EXAMPLES\n.nf\n", ".SH OPTIONS\n", ".SH \"EXIT STATUS\"\n"] {
+            assert!(text.contains(section), "{command}: {section}: {text}");
+        }
         assert!(page("kache.1").contains(&format!("kache\\-{command}(1)")), "{command}");
     }
     for setting in ["KACHE_CACHE_DIR", "KACHE_MAX_SIZE"] {
         assert!(page("kache.1").contains(setting), "{setting}");
+    }
+    for whole in ["kache.1", "kache-config-get.1"] {
+        assert!(page(whole).contains(".SH \"EXIT STATUS\"\n"), "{whole}");
     }
     assert!(page("kache-gc.1").contains(r"\-\-max\-size"));
     exits(&space.cli("man /dev/null/man1").run(), 1);
@@ -322,6 +327,30 @@ fn progress() {
         let out = space.cli(command).cwd(&space.site("")).run();
         out.check(!out.stderr.contains(words), "no progress without a terminal");
     }
+}
+
+/// Guards: a target directory whose locks can't be taken is not told to be in use: it is left alone, with the error.
+#[test]
+fn clean_tells_why_it_can_not_lock() {
+    let space = Space::new();
+    let tree = project(&space, "one");
+    drop(built(&tree));
+    let target = tree.path.join("target");
+    let Some(read_only) = ReadOnly::new(&target) else {
+        return skip("cli::clean_tells_why_it_can_not_lock", "root cannot mount here");
+    };
+    let clean = |args: &str| space.cli(args).cwd(&tree.path).run();
+    let report = json(clean("clean --dry-run --json").ok());
+    assert_eq!((&report["targets"][0]["in_use"], &report["targets"][0]["removed"]), (&false.into(), &false.into()));
+    let error = report["targets"][0]["error"].as_str().expect("an error").to_owned();
+    assert!(error.contains("-lock: "), "{report}");
+    let out = clean("clean -y");
+    exits(&out, 1);
+    says(&out, &["can't be locked, so it is left alone", &error, "Removed 0 target directories"]);
+    out.check(!out.stdout.contains("in use"), "no build uses it");
+    drop(read_only);
+    says(clean("clean -y").ok(), &["Removed 1 target directory"]);
+    assert!(!target.exists());
 }
 
 /// Guards: settings that are not understood are named by the doctor, with advice.

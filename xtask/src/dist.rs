@@ -41,6 +41,7 @@ pub fn run() -> Done {
         copy(&root().join(file), &doc.join(file))?;
     }
     copy(&root().join("CHANGELOG.md"), &doc.join("changelog"))?;
+    copy(&root().join("docs/json.schema.json"), &doc.join("json.schema.json"))?;
     let mut compressed: Vec<PathBuf> =
         fs::read_dir(&pages).map_err(|e| about(pages.display(), e))?.flatten().map(|page| page.path()).collect();
     compressed.sort();

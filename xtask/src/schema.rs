@@ -7,7 +7,20 @@
 use serde_json::{Map, Value, json};
 
 /// The objects that are whole outputs.
-const OUTPUTS: &[&str] = &["clean", "config-list", "doctor", "explain", "gc", "list", "report", "show", "stats", "try"];
+const OUTPUTS: &[&str] = &[
+    "clean",
+    "config-list",
+    "doctor",
+    "explain",
+    "gc",
+    "init-check",
+    "list",
+    "purge",
+    "report",
+    "show",
+    "stats",
+    "try",
+];
 
 const TABLE: &str = "\
 clean: `kache clean --json`: target directories.
@@ -23,6 +36,7 @@ target: A target directory of cargo's.
   linked_bytes      int   What stays, because the store or another tree shares the inodes.
   used_ms           int   Time of the newest file.
   in_use            bool  A build holds its lock: it is left alone.
+  error             text?  Why its locks can't be taken: it is left alone.
   removed           bool
 
 config-list: `kache config list --json`: the settings that hold here.
@@ -110,6 +124,17 @@ gc: `kache gc --json`: what was evicted.
   still_linked_bytes  int   Evicted, and kept on the disk by build trees.
   size_bytes          int   After.
 
+init-check: `kache init --check --json`: what is to do.
+  version  1
+  ok       bool       There is nothing to do.
+  changes  [setup-change]
+  notes    [text]     What is left alone, and what to know.
+
+setup-change: What init would do to a file.
+  verb  write|edit|remove|link|unlink
+  path  text
+  text  text
+
 list: `kache list --json`: what is stored.
   version  1
   entries  [entry]
@@ -123,6 +148,12 @@ entry: An entry of the store.
   tool_ms     int
   used_ms     int   When it was used last.
   hits        int   Times it was restored, as far as the log tells.
+
+purge: `kache purge --json`: what was removed.
+  version     1
+  dry_run     bool
+  entries     int
+  size_bytes  int   What they took on the disk; of one crate, what they restore.
 
 report: `kache report --format json`: what the cache did in a span of time. Times are milliseconds since 1970 (UTC), unless the name says otherwise.
   version         1

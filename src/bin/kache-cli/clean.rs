@@ -1,10 +1,10 @@
 //! `kache clean`: finds cargo's target directories and removes those that someone chose. Knows what a target directory looks
 //! like, and nothing about what cargo keeps in it.
 
-use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{Table, ago, count, size};
 use crate::view::{FAINT, PLAIN, View};
+use crate::{Context, Removal};
 use kache_key::Digest;
 use kache_os::{FileKind, Lock, Meta};
 use kache_store::{Event, Memo, Store};
@@ -26,15 +26,11 @@ pub struct Args {
     /// Where to look
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Only say what is there
-    #[arg(long)]
-    dry_run: bool,
     /// Remove all that are not in use, without asking
     #[arg(short, long)]
     yes: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    removal: Removal,
 }
 
 #[derive(Serialize)]
@@ -57,11 +53,19 @@ struct Target {
     /// Newest file.
     used_ms: u64,
     in_use: bool,
+    /// Why it can't be told whether a build uses it: it is left alone.
+    error: Option<String>,
     removed: bool,
     #[serde(skip)]
     path: PathBuf,
     #[serde(skip)]
     meta: Meta,
+}
+
+impl Target {
+    fn may_go(&self) -> bool {
+        !self.in_use && self.error.is_none()
+    }
 }
 
 pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail> {
@@ -74,14 +78,19 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     }
     view.progress_done();
     targets.sort_by_key(|t| std::cmp::Reverse(t.frees_bytes));
-    if !args.json {
+    if !args.removal.json {
         show(&targets, &start, &mut view.out)?;
     }
-    let may_go: Vec<usize> = (0..targets.len()).filter(|n| !targets[*n].in_use).collect();
-    let chosen = match (args.dry_run || may_go.is_empty(), args.yes) {
+    for target in &targets {
+        if let Some(error) = &target.error {
+            view.tell(&format!("{}: can't be locked, so it is left alone: {error}", target.dir))?;
+        }
+    }
+    let may_go: Vec<usize> = (0..targets.len()).filter(|n| targets[*n].may_go()).collect();
+    let chosen = match (args.removal.dry_run || may_go.is_empty(), args.yes) {
         (true, _) => Vec::new(),
         (false, true) => may_go,
-        (false, false) if args.json || !view.can_ask => {
+        (false, false) if args.removal.json || !view.can_ask => {
             view.out.flush()?;
             return Err(Fail::Usage(
                 "say -y to remove these, when there is no terminal to ask on, or --dry-run".into(),
@@ -90,10 +99,11 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         (false, false) => {
             let answer = view.answer("Remove which? (numbers such as 1 3-5, all, or nothing) ")?;
             let chosen = choice(&answer, targets.len()).map_err(Fail::Usage)?;
-            chosen.into_iter().filter(|n| !targets[*n].in_use).collect()
+            chosen.into_iter().filter(|n| targets[*n].may_go()).collect()
         }
     };
-    let (mut freed, mut fine) = (0, true);
+    let mut fine = args.removal.dry_run || targets.iter().all(|t| t.error.is_none());
+    let mut freed = 0;
     for n in chosen {
         let target = &mut targets[n];
         view.progress(|| format!("removing {}", target.dir));
@@ -114,9 +124,9 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     }
     view.progress_done();
     let removed = targets.iter().filter(|t| t.removed).count() as u64;
-    if args.json {
-        view.json(&Report { version: 1, dry_run: args.dry_run, freed_bytes: freed, targets })?;
-    } else if !args.dry_run && !targets.is_empty() {
+    if args.removal.json {
+        view.json(&Report { version: 1, dry_run: args.removal.dry_run, freed_bytes: freed, targets })?;
+    } else if !args.removal.dry_run && !targets.is_empty() {
         writeln!(view.out, "Removed {}: {} freed.", count(removed, "target directory"), size(freed))?;
     }
     Ok(Done::when(fine))
@@ -153,13 +163,18 @@ fn is_target(dir: &Path) -> bool {
 }
 
 fn measure(path: PathBuf, meta: Meta, memo: &Memo, store: &Store, view: &mut View) -> Target {
+    let (in_use, error) = match locks(&path) {
+        Ok(held) => (held.is_none(), None),
+        Err(e) => (false, Some(e.to_string())),
+    };
     let mut target = Target {
         dir: path.display().to_string(),
         frees_bytes: 0,
         restorable_bytes: 0,
         linked_bytes: 0,
         used_ms: 0,
-        in_use: !matches!(locks(&path), Ok(Some(_))),
+        in_use,
+        error,
         removed: false,
         meta,
         path,
@@ -220,7 +235,7 @@ fn locks(target: &Path) -> std::io::Result<Option<Vec<Lock>>> {
     for dir in std::iter::once(target.to_path_buf()).chain(first).chain(second) {
         for path in NAMES.map(|name| dir.join(name)) {
             if kache_os::lstat(&path).is_ok_and(|m| m.is_file()) {
-                let Some(lock) = Lock::try_exclusive(&path)? else { return Ok(None) };
+                let Some(lock) = kache_os::at(&path, Lock::try_exclusive(&path))? else { return Ok(None) };
                 held.push(lock);
             }
         }
@@ -246,8 +261,12 @@ fn show(targets: &[Target], start: &Path, out: &mut dyn Write) -> std::io::Resul
     let now = Event::now_ms();
     let mut table = Table::new(&[">", ">frees", ">restorable", ">shared", "used", "target directory"]);
     for (n, t) in targets.iter().enumerate() {
-        let used = if t.in_use { "in use".into() } else { ago(now.saturating_sub(t.used_ms)) };
-        let style = if t.in_use { FAINT } else { PLAIN };
+        let used = match (t.in_use, &t.error) {
+            (true, _) => "in use".into(),
+            (false, Some(_)) => "not known".into(),
+            (false, None) => ago(now.saturating_sub(t.used_ms)),
+        };
+        let style = if t.may_go() { PLAIN } else { FAINT };
         let bytes = [t.frees_bytes, t.restorable_bytes, t.linked_bytes].map(size);
         let cells = [vec![(n + 1).to_string()], bytes.to_vec(), vec![used, t.dir.clone()]].concat();
         table.styled(cells.into_iter().map(|c| (c, style)).collect());

@@ -1,9 +1,7 @@
 //! `kache completions`: completions for a shell, from the same table of commands as the help.
 
-use crate::Cli;
 use crate::fail::{Done, Fail};
 use crate::view::View;
-use clap::CommandFactory;
 use std::io::Write;
 
 /// Print completions for a shell
@@ -24,6 +22,6 @@ pub fn run(args: Args, view: &mut View) -> Result<Done, Fail> {
 
 pub fn text(shell: clap_complete::Shell) -> Vec<u8> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "kache", &mut text);
+    clap_complete::generate(shell, &mut crate::command(), "kache", &mut text);
     text
 }

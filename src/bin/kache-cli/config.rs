@@ -36,9 +36,7 @@ Examples:
   kache config unset cache.max_size
   kache config get cache.dir
 
-A variable is stronger than the project's .kache.toml, that is stronger than your config.toml, and that than the default.
-
-Exit codes: 0 fine, 1 a file can't be read or written, 2 no such setting, or not a value of it."
+A variable is stronger than the project's .kache.toml, that is stronger than your config.toml, and that than the default."
 )]
 pub struct Args {
     /// Edit the project's .kache.toml: the nearest, or a new one at the top of the repository

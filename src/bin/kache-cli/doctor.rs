@@ -25,9 +25,7 @@ Examples:
   kache doctor --verify       also reads every blob and record
   kache doctor --repair       and removes what is damaged
 
-The self-test compiles a tiny crate and a C file, in a cache of its own that is removed again.
-
-Exit codes: 0 nothing wrong (there may be notes), 1 a problem was found, 2 wrong usage.")]
+The self-test compiles a tiny crate and a C file, in a cache of its own that is removed again.")]
 pub struct Args {
     /// Name kache in cargo's configuration and renew the links named like compilers
     #[arg(long)]

@@ -37,9 +37,7 @@ Examples:
   kache explain serde         the newest miss of a crate
   kache explain src/main.c    the newest miss of a C source or object
   kache explain --since 2h    all that missed in this time
-  kache explain --json
-
-Exit codes: 0 explained, or nothing missed; 1 nothing is called so; 2 wrong usage."
+  kache explain --json"
 )]
 pub struct Args {
     /// A crate, a source or object file, or a unit as `kache explain` prints them

@@ -1,10 +1,10 @@
 //! `kache gc`: eviction by hand, and the housekeeping that the wrapper starts by itself. Knows only limits; what goes
 //! first is the store's to decide.
 
-use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{count, parse_duration, size};
 use crate::view::View;
+use crate::{Context, Removal};
 use kache_store::{GcReport, Limits};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -27,15 +27,11 @@ pub struct Args {
     /// Evict what was not used for this long: 7d, 24h
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_age: Option<Duration>,
-    /// Only say what would go
-    #[arg(long)]
-    dry_run: bool,
     /// Run quietly with the settings' limits, as the wrapper does
     #[arg(long, conflicts_with_all = ["max_size", "max_age", "dry_run", "json"])]
     auto: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    removal: Removal,
 }
 
 #[derive(Serialize)]
@@ -57,7 +53,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         max_size: args.max_size.unwrap_or(context.settings.max_size),
         max_age: args.max_age,
         unwanted: HashSet::new(),
-        dry_run: args.dry_run,
+        dry_run: args.removal.dry_run,
         now: SystemTime::now(),
     };
     // An absent cache needs no directory made for it.
@@ -70,10 +66,10 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         return done.map(|_| Done::Fine).map_err(Fail::from);
     }
     let (report, busy) = done?.map_or((GcReport::default(), true), |r| (r, false));
-    if args.json {
+    if args.removal.json {
         view.json(&Report {
             version: 1,
-            dry_run: args.dry_run,
+            dry_run: args.removal.dry_run,
             busy,
             entries: report.entries,
             evicted: report.evicted,
@@ -85,7 +81,7 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
     } else if busy {
         writeln!(view.out, "Another gc is at work in {}; nothing was done.", context.cache_dir().display())?;
     } else {
-        show(&report, args.dry_run, &mut view.out)?;
+        show(&report, args.removal.dry_run, &mut view.out)?;
     }
     Ok(Done::Fine)
 }

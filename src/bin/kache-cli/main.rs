@@ -3,7 +3,7 @@
 //! Here the arguments, the environment and the settings are read, once; a command gets values and writes to the streams
 //! it is given. Knows nothing about what a command does.
 //!
-//! Exit codes: 0 fine, 1 a problem was found or the command failed, 2 wrong usage.
+//! Exit codes stand in `fail.rs`.
 
 mod clean;
 mod completions;
@@ -33,7 +33,7 @@ mod toml_text;
 mod trial;
 mod view;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use fail::{Done, Fail};
 use kache_config::Settings;
 use kache_store::Store;
@@ -60,7 +60,31 @@ Examples:
   kache stats                          what it did
   kache explain                        why the last build missed
 
-Exit codes: 0 fine, 1 a problem was found or the command failed, 2 wrong usage.";
+What --json prints is described by json.schema.json, in share/doc/kache of an installation and in docs of the sources.
+
+Exit codes: 0 fine, 1 a problem was found or the command failed, 2 wrong usage, 130 interrupted.";
+
+/// The commands with all that their help says.
+fn command() -> clap::Command {
+    fn with_codes(command: clap::Command, codes: &str) -> clap::Command {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let command = command.after_help(format!("{help}\n\nExit codes: {codes}, 130 interrupted."));
+        command.mut_subcommands(|inner| with_codes(inner, codes))
+    }
+    let with = |all: clap::Command, (name, codes)| all.mut_subcommand(name, |one| with_codes(one, codes));
+    fail::CODES.into_iter().fold(Cli::command(), with)
+}
+
+/// What commands that remove something have in common.
+#[derive(clap::Args)]
+pub struct Removal {
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Subcommand)]
 enum Command {
@@ -200,7 +224,7 @@ fn execute(command: Command, context: &Context, view: &mut View) -> Result<Done,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|e| e.exit());
     let context = Context::here();
     let mut view = View::of_process(context.var("TERM").is_none_or(|term| term.is_empty() || term == "dumb"));
     let done = execute(cli.command, &context, &mut view);

@@ -1,9 +1,7 @@
 //! `kache man`: manual pages, from the same table of commands as the help, and the settings from theirs.
 
-use crate::Cli;
 use crate::fail::{Done, Fail};
 use crate::view::View;
-use clap::CommandFactory;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use kache_config::SETTINGS;
@@ -35,7 +33,7 @@ pub fn run(args: Args, view: &mut View) -> Result<Done, Fail> {
 
 /// Each page's file name and text.
 pub fn pages() -> Vec<(String, Vec<u8>)> {
-    let mut whole = Cli::command().disable_help_subcommand(true);
+    let mut whole = crate::command().disable_help_subcommand(true);
     whole.build();
     let mut found = Vec::new();
     add(&whole, &mut found);

@@ -30,7 +30,7 @@ restored is over at once; for edited units and what is passed through kache beco
 the finished from their beginning.
 
 Keys: Tab and 1 to 5 choose a tab, / filters, ? tells the others, q leaves. The mouse works too.
-Colours vanish where NO_COLOR is set. Exit codes: 0 left, 2 there is no terminal to draw on.")]
+Colours vanish where NO_COLOR is set.")]
 pub struct Args {
     /// How far back the sums reach: 7d, 24h, 30m, or all
     #[arg(long, default_value = "7d", value_parser = Since::parse, value_name = "DURATION")]

@@ -1,12 +1,13 @@
 //! `kache purge`: removes everything that is stored, or all of one crate. Knows only how to ask first.
 
-use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::format::{count, size};
 use crate::index::{Index, Sort};
 use crate::view::View;
+use crate::{Context, Removal};
 use kache_key::Digest;
 use kache_store::Limits;
+use serde::Serialize;
 use std::collections::HashSet;
 use std::io::Write;
 use std::time::SystemTime;
@@ -17,6 +18,7 @@ use std::time::SystemTime;
 Examples:
   kache purge                 asks first
   kache purge -y              for scripts
+  kache purge --dry-run       only says what would go
   kache purge --crate-name serde
 
 Build trees keep what they have; running builds go on, without the cache.")]
@@ -27,34 +29,48 @@ pub struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    #[command(flatten)]
+    removal: Removal,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    dry_run: bool,
+    entries: u64,
+    /// What they take on the disk; of one crate, what they restore.
+    size_bytes: u64,
 }
 
 pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail> {
+    let Args { crate_name, yes, removal: Removal { dry_run, json } } = args;
     let dir = context.cache_dir().display();
+    let report = |entries, size_bytes| Report { version: 1, dry_run, entries, size_bytes };
     if context.cache_missing() {
-        writeln!(view.out, "There is no cache in {dir}: nothing to remove.")?;
-        return Ok(Done::Fine);
+        return tell(json, &report(0, 0), &format!("There is no cache in {dir}: nothing to remove."), view);
     }
-    let unwanted = match &args.crate_name {
-        Some(name) => Some(of_crate(name, context, view)?),
-        None => None,
-    };
-    let what = match (&unwanted, &args.crate_name) {
+    let unwanted = crate_name.as_ref().map(|name| of_crate(name, context, view)).transpose()?;
+    let (what, report) = match (&unwanted, &crate_name) {
         (Some((keys, bytes)), Some(name)) => {
-            format!("{} of {name} ({})", count(keys.len() as u64, "entry"), size(*bytes))
+            let entries = keys.len() as u64;
+            (format!("{} of {name} ({})", count(entries, "entry"), size(*bytes)), report(entries, *bytes))
         }
         _ => {
             let usage = context.store.usage();
-            format!("{} ({})", count(usage.entries, "entry"), size(usage.blob_bytes + usage.record_bytes))
+            let bytes = usage.blob_bytes + usage.record_bytes;
+            (format!("{} ({})", count(usage.entries, "entry"), size(bytes)), report(usage.entries, bytes))
         }
     };
     if unwanted.as_ref().is_some_and(|(keys, _)| keys.is_empty()) {
-        return Err(Fail::Failed(format!("nothing called {:?} is stored", args.crate_name.unwrap_or_default())));
+        return Err(Fail::Failed(format!("nothing called {:?} is stored", crate_name.unwrap_or_default())));
     }
-    if !args.yes && !view.can_ask {
+    if dry_run {
+        return tell(json, &report, &format!("Would remove {what} from {dir}."), view);
+    }
+    if !yes && (json || !view.can_ask) {
         return Err(Fail::Usage(format!("this removes {what} from {dir}: say -y when there is no terminal to ask on")));
     }
-    if !args.yes && !view.ask(&format!("Remove {what} from {dir}? [y/N] "))? {
+    if !yes && !view.ask(&format!("Remove {what} from {dir}? [y/N] "))? {
         writeln!(view.out, "Nothing was removed.")?;
         return Ok(Done::Fine);
     }
@@ -72,7 +88,15 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
         }
     }
     view.progress_done();
-    writeln!(view.out, "Removed {what} from {dir}.")?;
+    tell(json, &report, &format!("Removed {what} from {dir}."), view)
+}
+
+fn tell(json: bool, report: &Report, text: &str, view: &mut View) -> Result<Done, Fail> {
+    if json {
+        view.json(report)?;
+    } else {
+        writeln!(view.out, "{text}")?;
+    }
     Ok(Done::Fine)
 }
 

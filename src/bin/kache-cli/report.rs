@@ -32,7 +32,7 @@ Examples:
   kache report --format html --output report.html          one page with charts and the last build's timeline
   kache report --format github >> $GITHUB_STEP_SUMMARY     a job summary
   kache report --format perfetto --output trace.json       for https://ui.perfetto.dev
-  kache report --format json --since all                   described by docs/json.schema.json")]
+  kache report --format json --since all                   described by share/doc/kache/json.schema.json")]
 pub struct Args {
     #[arg(long, value_enum, default_value = "text")]
     format: Format,

@@ -31,9 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   kache run -- protoc --cpp_out=gen api.proto
   kache run --out src/tables.c -- python3 generate.py
-  kache run --stdin -- m4 -DX=1 < in.m4 > out
-
-Exits as the command does; 127 where there is no such command.";
+  kache run --stdin -- m4 -DX=1 < in.m4 > out";
 
 pub fn run(_: Args) -> Result<Done, Fail> {
     Err(Fail::Usage("`run` is a command of `kache` itself: call it by that name".into()))

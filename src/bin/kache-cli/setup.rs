@@ -15,6 +15,7 @@ use crate::shims::{self, Link};
 use crate::view::{FAINT, STRONG, View, WARN};
 use cargo_config::Wrapper;
 use record::{Record, What};
+use serde::Serialize;
 use shell::{SHELLS, Shell, with_block};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -25,13 +26,12 @@ use std::path::{Path, PathBuf};
 Examples:
   kache init                  shows a plan and asks once
   kache init --check          only shows it; exit code 1 when something is to do
+  kache init --check --json   for scripts
   kache init -y --no-shell    for scripts and containers
 
 What it does: build.rustc-wrapper in cargo's configuration (comments stay, a backup is made); links named like the
 compilers on PATH, which lead to kache; one line between two marker lines in your shell's start-up file, which puts these
-links first on PATH; completions; manual pages. `kache uninit` takes all of it back.
-
-Exit codes: 0 done or nothing to do, 1 failed (with --check: something is to do), 2 nobody to ask.")]
+links first on PATH; completions; manual pages. `kache uninit` takes all of it back.")]
 pub struct InitArgs {
     /// Do not ask
     #[arg(short, long)]
@@ -39,6 +39,9 @@ pub struct InitArgs {
     /// Only show what would be done
     #[arg(long)]
     check: bool,
+    /// With --check: print JSON
+    #[arg(long, requires = "check")]
+    json: bool,
     /// No background service (there is none in this version)
     #[arg(long)]
     no_service: bool,
@@ -72,6 +75,16 @@ struct Edit {
     text: String,
 }
 
+impl Edit {
+    fn verb(&self) -> &'static str {
+        match (&self.before, &self.after) {
+            (_, None) => "remove",
+            (None, _) => "write",
+            (Some(_), _) => "edit",
+        }
+    }
+}
+
 #[derive(Default)]
 struct Plan {
     edits: Vec<Edit>,
@@ -86,18 +99,13 @@ impl Plan {
     }
 
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
-        let verb = |edit: &Edit| match (&edit.before, &edit.after) {
-            (_, None) => "remove",
-            (None, _) => "write ",
-            (Some(_), _) => "edit  ",
-        };
         let (pages, others): (Vec<&Edit>, Vec<&Edit>) = self.edits.iter().partition(|e| e.what == What::Manual);
         for edit in others {
-            writeln!(out, "  {STRONG}{}{STRONG:#}  {}: {}", verb(edit), edit.path.display(), edit.text)?;
+            writeln!(out, "  {STRONG}{:6}{STRONG:#}  {}: {}", edit.verb(), edit.path.display(), edit.text)?;
         }
         if let Some((page, dir)) = pages.first().and_then(|p| Some((p, p.path.parent()?))) {
             let number = count(pages.len() as u64, "manual page");
-            writeln!(out, "  {STRONG}{}{STRONG:#}  in {}: {number}", verb(page), dir.display())?;
+            writeln!(out, "  {STRONG}{:6}{STRONG:#}  in {}: {number}", page.verb(), dir.display())?;
         }
         let (made, gone): (Vec<&Link>, Vec<&Link>) = self.links.iter().partition(|l| l.target.is_some());
         for (verb, links) in [("link  ", made), ("unlink", gone)] {
@@ -134,6 +142,36 @@ impl Plan {
     }
 }
 
+/// `kache init --check --json`.
+#[derive(Serialize)]
+struct Check {
+    version: u32,
+    /// There is nothing to do.
+    ok: bool,
+    changes: Vec<Change>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Change {
+    verb: &'static str,
+    path: String,
+    text: String,
+}
+
+impl Check {
+    fn of(plan: &Plan) -> Check {
+        let edits = plan.edits.iter().map(|e| (e.verb(), &e.path, e.text.clone()));
+        let links = plan.links.iter().map(|l| match &l.target {
+            Some(target) => ("link", &l.path, format!("leads to {}", target.display())),
+            None => ("unlink", &l.path, String::new()),
+        });
+        let change = |(verb, path, text): (_, &PathBuf, _)| Change { verb, path: path.display().to_string(), text };
+        let changes = edits.chain(links).map(change).collect();
+        Check { version: 1, ok: plan.is_empty(), changes, notes: plan.notes.clone() }
+    }
+}
+
 /// The directory of links. It lies in the user's data directory and not in the cache: build systems write its path down,
 /// and a cache may be emptied at any time.
 const SHIMS: &str = "shims";
@@ -152,6 +190,10 @@ pub fn shims_dir(context: &Context) -> Option<PathBuf> {
 pub fn init(args: InitArgs, context: &Context, view: &mut View) -> Result<Done, Fail> {
     let mut record = Record::load(&data_dir(context)?);
     let plan = plan(context, &record, !args.no_shell)?;
+    if args.json {
+        view.json(&Check::of(&plan))?;
+        return Ok(Done::when(plan.is_empty()));
+    }
     if plan.is_empty() {
         plan.show_notes(&mut view.out)?;
         writeln!(view.out, "Everything is set up: nothing to do.")?;

@@ -17,7 +17,7 @@ Examples:
   kache show 3f9a1c           the beginning of a key is enough if only one fits
   kache show 3f9a1c --json
 
-`kache list` shows keys. Exit codes: 0 shown, 1 there is no such key (any longer) or more than one, 2 it is no key.")]
+`kache list` shows keys.")]
 pub struct Args {
     /// A key, or the beginning of one
     key: String,

@@ -35,9 +35,7 @@ Examples:
   kache try . -- --features full           more arguments for cargo build
 
 KACHE_ variables other than those of cache and configuration count, so settings can be compared:
-  KACHE_OBSERVE=0 kache try
-
-Exit codes: 0 as it should be, 1 a phase restored nothing, a finished build compiled again, or a build failed.")]
+  KACHE_OBSERVE=0 kache try")]
 pub struct Args {
     /// The project: a directory with a Cargo.toml
     #[arg(value_name = "DIR", default_value = ".")]
