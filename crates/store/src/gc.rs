@@ -117,15 +117,6 @@ impl Store {
         usage
     }
 
-    /// Every whole entry, with when it was last used (seconds since the epoch, to the hour).
-    pub fn each_entry(&self, mut take: impl FnMut(Digest, i64, Entry)) {
-        for file in self.scan("entries") {
-            if let Some((strong, entry)) = file.digest.zip(record::read::<Entry>(&file.path, record::ENTRY)) {
-                take(strong, file.meta.mtime.sec, entry);
-            }
-        }
-    }
-
     /// Whether a detached housekeeping run is due: at most one each ten minutes.
     pub fn housekeeping_due(&self) -> bool {
         let stamp = self.root().join("gc.stamp");

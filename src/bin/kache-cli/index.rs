@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::path::Path;
 
 /// Raise it when a table changes: an index of another version is made anew.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -51,7 +51,7 @@ create table uses (unit integer not null, time integer not null, day integer not
     end integer not null, primary key (unit, time, day, at)) without rowid;
 create table words (word integer not null, unit integer not null, primary key (word, unit)) without rowid;
 create table entries (key blob primary key, name text not null, unit text not null, action text not null,
-    size integer, blobs integer not null, tool_ms integer not null, used integer not null, hits integer not null);
+    size integer, blobs integer not null, files integer not null, tool_ms integer not null, used integer not null, hits integer not null);
 create index entries_name on entries (name, used desc) where size is not null;
 create index entries_size on entries (size) where size is not null;
 create index entries_used on entries (used) where size is not null;
@@ -151,6 +151,9 @@ pub struct Listed {
     /// Bytes it restores.
     #[serde(rename = "size_bytes")]
     pub size: u64,
+    /// What it restores: files, links and directories.
+    #[serde(skip)]
+    pub files: u32,
     pub tool_ms: u64,
     /// Milliseconds since the epoch.
     #[serde(rename = "used_ms")]
@@ -424,10 +427,10 @@ impl<'s> Index<'s> {
         }
         let mut renew = self.db.prepare("update entries set used = ?2 where key = ?1 and used < ?2")?;
         let mut named = self.db.prepare("select 1 from entries where key = ?")?;
-        let mut add = self.db.prepare("insert into entries values (?, ?, ?, '', null, 0, 0, 0, 0)")?;
-        let mut fill = self
-            .db
-            .prepare("update entries set size = ?2, blobs = ?3, tool_ms = ?4, used = max(used, ?5) where key = ?1")?;
+        let mut add = self.db.prepare("insert into entries values (?, ?, ?, '', null, 0, 0, 0, 0, 0)")?;
+        let mut fill = self.db.prepare(
+            "update entries set size = ?2, blobs = ?3, tool_ms = ?4, used = max(used, ?5), files = ?6 where key = ?1",
+        )?;
         let mut gone = self.db.prepare("delete from entries where key = ?")?;
         for (file, digest) in found.iter().filter_map(|f| Some((f, f.digest?))) {
             let (key, used) = (&digest.as_bytes()[..], file.meta.mtime.sec.saturating_mul(1000));
@@ -443,7 +446,8 @@ impl<'s> Index<'s> {
             }
             let blobs: u64 = entry.blobs().map(|(_, size)| size).sum();
             let size = blobs + entry.inline_bytes();
-            fill.execute(params![key, number(size), number(blobs), number(entry.tool_ms), used])?;
+            let files = entry.outputs.len() as u64;
+            fill.execute(params![key, number(size), number(blobs), number(entry.tool_ms), used, number(files)])?;
         }
         for key in known {
             gone.execute([key])?;
@@ -591,6 +595,18 @@ impl<'s> Index<'s> {
 
     /// The entries of the store, those in `part` of the list. `name`: only of this crate or package.
     pub fn entries(&self, name: Option<&str>, sort: Sort, part: Range<u32>) -> Result<Vec<Listed>, Trouble> {
+        let mut entries = Vec::new();
+        self.each_entry(name, sort, part, &mut |entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    pub fn each_entry(
+        &self,
+        name: Option<&str>,
+        sort: Sort,
+        part: Range<u32>,
+        take: &mut dyn FnMut(Listed),
+    ) -> Result<(), Trouble> {
         let order = match sort {
             Sort::Name => "name, used desc",
             Sort::Size => "size desc",
@@ -603,27 +619,27 @@ impl<'s> Index<'s> {
             None => "?1 is null",
         };
         let mut rows = self.db.prepare(&format!(
-            "select key, name, unit, action, size, tool_ms, used, hits from entries
+            "select key, name, unit, action, size, files, tool_ms, used, hits from entries
              where size is not null and {which} order by {order} limit ?2 offset ?3"
         ))?;
         let mut rows = rows.query(params![name, part.end - part.start, part.start])?;
-        let mut entries = Vec::new();
         while let Some(r) = rows.next()? {
             let count = |at| r.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
             let key = <[u8; 32]>::try_from(r.get_ref(0)?.as_blob().unwrap_or_default());
             let key = key.map_err(|_| rusqlite::Error::InvalidQuery)?;
-            entries.push(Listed {
+            take(Listed {
                 key: Digest::from_bytes(key).hex(),
                 name: r.get(1)?,
                 unit: r.get(2)?,
                 action: r.get(3)?,
                 size: count(4)?,
-                tool_ms: count(5)?,
-                used: count(6)?,
-                hits: count(7)?,
+                files: u32::try_from(count(5)?).unwrap_or(u32::MAX),
+                tool_ms: count(6)?,
+                used: count(7)?,
+                hits: count(8)?,
             });
         }
-        Ok(entries)
+        Ok(())
     }
 
     pub fn holdings(&self) -> Result<Holdings, Trouble> {
@@ -802,7 +818,7 @@ impl Batch {
             put.execute([word, unit])?;
         }
         let mut put = db.prepare(
-            "insert into entries values (?, ?, ?, ?, null, 0, 0, ?, ?) on conflict (key) do update set
+            "insert into entries values (?, ?, ?, ?, null, 0, 0, 0, ?, ?) on conflict (key) do update set
              name = excluded.name, unit = excluded.unit, action = excluded.action,
              used = max(used, excluded.used), hits = hits + excluded.hits",
         )?;

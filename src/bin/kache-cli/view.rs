@@ -4,8 +4,10 @@
 use crate::fail::Fail;
 use crate::format::{printable, shorten};
 pub use crate::style::{BAD, FAINT, GOOD, PLAIN, STRONG, WARN};
+use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub struct View {
@@ -32,6 +34,12 @@ impl View {
             reads: io::stdout().is_terminal(),
             drawn: None,
         }
+    }
+
+    /// Nobody sees what is written but messages.
+    pub fn unseen(err: impl Write + 'static) -> View {
+        let (out, err) = (Box::new(io::sink()), Box::new(err));
+        View { out, err, bar: None, can_ask: false, reads: false, drawn: None }
     }
 
     pub fn json(&mut self, value: &impl serde::Serialize) -> Result<(), Fail> {
@@ -116,41 +124,32 @@ impl View {
     }
 }
 
+/// A stream that can be read back.
+#[derive(Clone, Default)]
+pub struct Paper(Rc<RefCell<Vec<u8>>>);
+
+impl Paper {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&anstream::adapter::strip_bytes(&self.0.borrow()).into_vec()).into_owned()
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(data)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 pub mod testing {
+    pub use super::Paper;
     use super::*;
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    /// A stream that can be read back.
-    #[derive(Clone, Default)]
-    pub struct Paper(Rc<RefCell<Vec<u8>>>);
-
-    impl Paper {
-        pub fn text(&self) -> String {
-            String::from_utf8_lossy(&anstream::adapter::strip_bytes(&self.0.borrow()).into_vec()).into_owned()
-        }
-    }
-
-    impl Write for Paper {
-        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-            self.0.borrow_mut().write(data)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     pub fn view() -> (View, Paper) {
         let paper = Paper::default();
-        let view = View {
-            out: Box::new(paper.clone()),
-            err: Box::new(io::sink()),
-            bar: None,
-            can_ask: false,
-            reads: false,
-            drawn: None,
-        };
+        let view = View { out: Box::new(paper.clone()), ..View::unseen(io::sink()) };
         (view, paper)
     }
 }

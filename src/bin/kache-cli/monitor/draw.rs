@@ -78,7 +78,7 @@ fn keys(model: &Model, ink: Ink, area: Rect, cells: &mut Buffer) {
         ];
         return put(cells, area, row, Line::from(spans));
     }
-    if let Some(trouble) = &model.trouble {
+    if let Some(trouble) = model.trouble() {
         return put(cells, area, row, Line::styled(format!(" {trouble}"), ink.bad()));
     }
     let sort = if model.tab == Tab::Store { "  s sort" } else { "" };

@@ -3,11 +3,15 @@
 
 use super::Heard;
 use super::model::{Held, News, Running, Survey};
+use crate::fail::Fail;
+use crate::index::{Index, Sort};
+use crate::view::{Paper, View};
 use kache_config::Settings;
 use kache_engine::{Asked, BUILD_SCRIPT_ROLE, RUN_ROLE, is_cc, is_tool};
+use kache_key::Digest;
 use kache_store::event::Tail;
-use kache_store::{Data, Event, OutputKind, Store};
-use std::collections::HashMap;
+use kache_store::{Event, Store};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -37,7 +41,7 @@ impl Feed {
     pub fn follow(&self, since: u64, to: &SyncSender<Heard>) {
         let mut tail = Tail::since(since);
         let locks = self.store.root().join("locks");
-        let (mut caught_up, mut at_work, mut told) = (false, Vec::new(), String::new());
+        let (mut caught_up, mut at_work) = (false, Vec::new());
         loop {
             let mut batch = Vec::new();
             let mut deaf = false;
@@ -52,11 +56,7 @@ impl Feed {
             match read {
                 Ok(true) => {}
                 Ok(false) => say(News::Forget),
-                Err(e) if e.to_string() != told => {
-                    told = e.to_string();
-                    say(News::Trouble(format!("the event log: {e}")));
-                }
-                Err(_) => {}
+                Err(e) => say(News::Trouble(format!("the event log: {e}"))),
             }
             if !batch.is_empty() {
                 say(News::Events(batch));
@@ -83,38 +83,35 @@ impl Feed {
         while let Ok(mut dirs) = requests.recv() {
             dirs = requests.try_iter().last().unwrap_or(dirs);
             let start = Instant::now();
-            let mut survey = Survey {
-                usage: self.store.usage(),
-                max_size: self.settings_max_size,
-                entries: HashMap::new(),
-                gone: dirs.into_iter().filter(|dir| !Path::new(dir).is_dir()).collect(),
+            // The screen is not for messages.
+            let notes = Paper::default();
+            let found = self.look(&mut View::unseen(notes.clone()));
+            let trouble = match &found {
+                Ok(_) => notes.text().trim().replace('\n', "; "),
+                Err(fail) => fail.to_string(),
             };
-            self.store.each_entry(|key, used, entry| {
-                let outputs = entry.outputs.iter().map(|o| match &o.kind {
-                    OutputKind::File { data, .. } | OutputKind::Text { data, .. } => length(data),
-                    OutputKind::Symlink(_) | OutputKind::Dir => 0,
-                });
-                let bytes = outputs.chain([length(&entry.stdout), length(&entry.stderr)]);
-                let held = Held {
-                    bytes: bytes.fold(0, u64::saturating_add),
-                    outputs: u32::try_from(entry.outputs.len()).unwrap_or(u32::MAX),
-                    tool_ms: entry.tool_ms,
-                    used,
-                };
-                survey.entries.insert(key, held);
-            });
-            if to.send(Heard::News(News::Survey(survey))).is_err() {
+            let gone = dirs.into_iter().filter(|dir| !Path::new(dir).is_dir()).collect();
+            let told = Some(trouble).filter(|text| !text.is_empty()).map(News::Trouble);
+            let seen = found.ok().map(|survey| News::Survey(Survey { gone, ..survey }));
+            if told.into_iter().chain(seen).any(|news| to.send(Heard::News(news)).is_err()) {
                 return;
             }
             std::thread::sleep(SURVEY.max(start.elapsed() * SURVEY_SHARE));
         }
     }
-}
 
-fn length(data: &Data) -> u64 {
-    match data {
-        Data::Inline(bytes) => bytes.len() as u64,
-        Data::Blob { size, .. } => *size,
+    /// The index is brought up to date, which keeps it from others for that time, and asked.
+    fn look(&self, view: &mut View) -> Result<Survey, Fail> {
+        let mut index = Index::open(&self.store, view)?;
+        let (holdings, entries) = index.ask(view, |index| {
+            let mut entries = HashMap::new();
+            index.each_entry(None, Sort::Size, 0..u32::MAX, &mut |e| {
+                let held = Held { bytes: e.size, outputs: e.files, tool_ms: e.tool_ms, used_ms: e.used };
+                entries.extend(Digest::from_hex(&e.key).map(|key| (key, held)));
+            })?;
+            Ok((index.holdings()?, entries))
+        })?;
+        Ok(Survey { usage: holdings.usage, max_size: self.settings_max_size, entries, gone: HashSet::new() })
     }
 }
 

@@ -13,6 +13,9 @@ const LOG: usize = 5000;
 /// Texts come from other processes: longer ones say no more.
 const TEXT: usize = 400;
 
+/// How long a trouble shows that is not told again.
+const TROUBLE_MS: u64 = 10_000;
+
 /// Different things one reason was about, of which examples are kept.
 const SAMPLES: usize = 200;
 
@@ -123,7 +126,7 @@ pub struct Group {
     pub about: BTreeMap<String, u64>,
 }
 
-/// What lies in the store, found by looking at all of it.
+/// What lies in the store.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     pub usage: Usage,
@@ -139,8 +142,7 @@ pub struct Held {
     pub bytes: u64,
     pub outputs: u32,
     pub tool_ms: u64,
-    /// Seconds since the epoch, to the hour.
-    pub used: i64,
+    pub used_ms: u64,
 }
 
 /// News for the model.
@@ -220,7 +222,8 @@ pub struct Model {
     pub total: Sums,
     pub running: Vec<Running>,
     pub survey: Option<Survey>,
-    pub trouble: Option<String>,
+    /// Told last, and when: said again while it lasts.
+    trouble: Option<(String, u64)>,
     listed: Vec<Digest>,
     log: VecDeque<Finished>,
     projects: HashMap<String, Project>,
@@ -293,7 +296,7 @@ impl Model {
                 self.survey = Some(survey);
                 self.arrange();
             }
-            News::Trouble(text) => self.trouble = Some(clean(&text)),
+            News::Trouble(text) => self.trouble = Some((clean(&text), self.now)),
         }
     }
 
@@ -427,6 +430,10 @@ impl Model {
         row
     }
 
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_ref().filter(|(_, told)| self.now < told + TROUBLE_MS).map(|(text, _)| text.as_str())
+    }
+
     pub fn project_dirs(&self) -> Vec<String> {
         self.projects.keys().cloned().collect()
     }
@@ -445,7 +452,7 @@ impl Model {
             held: (held.bytes, held.outputs),
             hits: uses.map_or(0, |u| u.hits),
             tool_ms: held.tool_ms,
-            used_ms: uses.map_or(0, |u| u.last).max(u64::try_from(held.used).unwrap_or(0).saturating_mul(1000)),
+            used_ms: uses.map_or(0, |u| u.last).max(held.used_ms),
         }
     }
 

@@ -42,7 +42,7 @@ fn events() -> Vec<Event> {
 }
 
 fn survey() -> Survey {
-    let held = |bytes, tool_ms| Held { bytes, outputs: 3, tool_ms, used: 5000 };
+    let held = |bytes, tool_ms| Held { bytes, outputs: 3, tool_ms, used_ms: 5_000_000 };
     let entries = [
         ("libc", held(3 << 20, 1800)),
         ("memchr", held(1 << 20, 900)),
@@ -167,6 +167,22 @@ fn texts_are_tame() {
         assert!(!frame.chars().any(|c| c.is_control() && c != '\n'), "{frame:?}");
     }
     assert!(model.finished()[0].name.chars().count() < 1000);
+}
+
+/// Guards: what went wrong shows as long as it lasts, and then the keys do again.
+#[test]
+fn troubles_pass() {
+    let mut model = model();
+    model.hear(News::Trouble("the disk\x07".into()));
+    let foot = |model: &Model| text(model, (80, 20)).lines().last().unwrap_or_default().to_string();
+    assert!(foot(&model).contains("the disk·"));
+    model.now += 9_000;
+    assert!(foot(&model).contains("the disk·"));
+    model.hear(News::Trouble("the disk".into()));
+    model.now += 9_000;
+    assert!(foot(&model).contains("the disk"));
+    model.now += 1_000;
+    assert!(foot(&model).contains("q quit"));
 }
 
 #[test]
