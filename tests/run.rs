@@ -1,7 +1,7 @@
 //! `kache run`: any deterministic command is an action; whatever is not, runs as it would without kache and is not stored.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::common::*;
 
@@ -93,6 +93,33 @@ fn behind_a_link_it_made() {
     fs::create_dir(space.site("other")).unwrap();
     let out = run(&tree, "-- sh -c 'mkdir b; ln -s ../../other b/l; echo x >b/l/new.txt; rm b/l'").run();
     out.ok().check(out.event("sh").reason() == "wrote-elsewhere", "outside of the project");
+}
+
+/// Guards: what changes between being looked at and being recorded. (Under its other name, the change is not the action's
+/// own; what it changes is not what another run would find.)
+#[test]
+fn what_changed_during_the_run() {
+    for (what, command) in [
+        ("a directory that was looked at and listed", "test -d d && ls d >o && echo >e/d/new"),
+        ("a link", "readlink link >o && ln -sfn d e/link"),
+        ("a file", "test -f in.txt && cat in.txt >o && echo more >>e/in.txt"),
+        ("what was missing", "cat no >o 2>/dev/null || echo >e/no"),
+    ] {
+        let space = Space::new();
+        let [ours, plain] = ["ours", "plain"].map(|at| {
+            let tree = space.tree(at);
+            tree.files(&[(".git/HEAD", ""), ("in.txt", "one\n"), ("d/old", "")]);
+            symlink(".", tree.path.join("e")).unwrap();
+            symlink("in.txt", tree.path.join("link")).unwrap();
+            tree
+        });
+        for round in 0..3 {
+            let expected = plain.shell(GNU, command).plain().run();
+            let out = run(&ours, &format!("-- sh -c '{command}'")).run();
+            out.same_as(&expected).check(ours.read("o") == plain.read("o"), what);
+            out.check(round > 0 || out.events.iter().all(|e| e.field("stored") == Some(&false.into())), what);
+        }
+    }
 }
 
 #[test]

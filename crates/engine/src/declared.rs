@@ -61,9 +61,6 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     let mut inputs = BTreeSet::new();
     let mut siblings: Vec<PathBuf> = info.files.iter().filter_map(|f| sources::module_siblings(f)).collect();
     siblings.retain(|s| !info.files.contains(s));
-    for file in info.files.iter().chain(&action.externs) {
-        world.was_settled(file, start)?;
-    }
     for file in info.files.iter().chain(&action.externs).chain(&siblings) {
         inputs.insert(Input::Path(world.roots.encode_path(bytes(file))));
     }
@@ -85,6 +82,8 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
         };
         inputs.insert(input);
     }
+    world.freeze(&inputs);
+    world.all_unchanged_since(start, info.files.iter().chain(&action.externs))?;
     inputs.extend(action.bound_to.iter().map(|root| Input::Place(*root)));
     Ok(PathSet { inputs: inputs.into_iter().collect(), bound: None })
 }

@@ -56,7 +56,6 @@ pub fn path_set(action: &Action, world: &World, start: Stamp) -> Result<PathSet,
     let mut beside: BTreeSet<PathBuf> = BTreeSet::from([action.cwd.clone()]);
     beside.extend(files.iter().filter_map(|file| file.parent().map(Path::to_path_buf)));
     for file in &files {
-        world.was_settled(file, start)?;
         for (at, dir) in told.search.iter().enumerate() {
             let Ok(name) = file.strip_prefix(dir) else { continue };
             places.extend(told.search[..at].iter().chain(&beside).map(|earlier| earlier.join(name)));
@@ -69,7 +68,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp) -> Result<PathSet,
             return Err(Why::new(Reason::Blind, "too many places where headers may be"));
         }
     }
-    places.extend(files);
+    places.extend(files.iter().cloned());
     for ending in told.precompiled {
         let headers: Vec<PathBuf> = places.iter().map(|place| with(place, ending)).collect();
         places.extend(headers);
@@ -78,6 +77,8 @@ pub fn path_set(action: &Action, world: &World, start: Stamp) -> Result<PathSet,
     places.extend(told.parts);
     let stored = |place: &PathBuf| Input::Path(world.roots.encode_path(bytes(place)));
     let mut inputs: BTreeSet<Input> = places.iter().map(stored).collect();
+    world.freeze(&inputs);
+    world.all_unchanged_since(start, &files)?;
     inputs.extend(action.bound_to.iter().map(|root| Input::Place(*root)));
     Ok(PathSet { inputs: inputs.into_iter().collect(), bound: None })
 }

@@ -8,7 +8,7 @@ use crate::sources::{self, Variables};
 use crate::world::World;
 use crate::{Session, declared, declared_cc, observed};
 use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State};
-use kache_os::{FileKind, bytes};
+use kache_os::{FileKind, Meta, bytes};
 use kache_store::{Data, Entry, Inputs, Output, OutputKind, Remembered, SEAL};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -51,7 +51,6 @@ impl Session<'_> {
             None if action.kind == Kind::Cc => (declared_cc::path_set(action, world, ran.started)?, Vec::new(), true),
             None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new(), true),
         };
-        world.learn(&set.inputs);
         let same = if action.kind == Kind::Cc { twins(world, &set)? } else { Vec::new() };
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
         self.install_script(action).map_err(failed)?;
@@ -251,7 +250,15 @@ impl Session<'_> {
             FileKind::File if !shared && self.has_odd_mode(&place, 0o666) && self.has_odd_mode(&place, 0o777) => {
                 return Err(Why::new(Reason::SpecialOutput, format!("mode of {}", place.display())));
             }
-            FileKind::File => self.file(action, &place, shared, leaked).map_err(failed)?,
+            FileKind::File => {
+                let before = kache_os::stat(&place).map_err(failed)?;
+                let kind = self.file(action, &place, &before, shared, leaked).map_err(failed)?;
+                // A process that the tool left behind may write on. (What is shared has the store's own times now.)
+                if !shared && !kache_os::stat(&place).is_ok_and(|now| now.same_content(&before)) {
+                    return Err(Why::new(Reason::SpecialOutput, format!("{} is being written", place.display())));
+                }
+                kind
+            }
             FileKind::Other => return Err(Why::new(Reason::SpecialOutput, place.display())),
         };
         found.push(Found { place, output: Output { path, kind, shared } });
@@ -263,8 +270,14 @@ impl Session<'_> {
         kache_os::lstat(place).is_ok_and(|m| m.mode != plain & !kache_os::umask())
     }
 
-    fn file(&self, action: &Action, place: &Path, shared: bool, leaked: &mut BTreeSet<Root>) -> io::Result<OutputKind> {
-        let meta = kache_os::stat(place)?;
+    fn file(
+        &self,
+        action: &Action,
+        place: &Path,
+        meta: &Meta,
+        shared: bool,
+        leaked: &mut BTreeSet<Root>,
+    ) -> io::Result<OutputKind> {
         let executable = meta.mode & 0o100 != 0;
         let text = action.texts.iter().find(|(text, _)| text == place);
         let perhaps_text = matches!(action.kind, Kind::BuildScript | Kind::Command) && meta.size <= TEXT_LIMIT;

@@ -119,7 +119,13 @@ impl Session<'_> {
         ready.sort_by_key(|(_, what)| matches!(what, Ready::Blob { share: true, .. }));
         let mut restored = Restored::default();
         for (place, what) in &ready {
-            self.put(place, what, entry.macro_free, &mut restored).ok()?;
+            if self.put(place, what, entry.macro_free, &mut restored).is_err() {
+                // A script would find in its empty OUT_DIR what it is about to make.
+                if let Outputs::Tree(dir) = &action.outputs {
+                    let _ = empty(dir, &HashSet::new());
+                }
+                return None;
+            }
         }
         if let Some(script) = &action.script {
             self.put_launcher(&script.launcher).ok()?;

@@ -7,7 +7,7 @@ use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,11 +27,11 @@ pub struct World<'a> {
     /// A person gave this very command, and may mean any variable by it.
     by_hand: bool,
     clock: OnceCell<Option<Stamp>>,
-    /// Stored paths of what was not there before the action that has just made it.
-    absent: RefCell<HashSet<Vec<u8>>>,
     /// What was looked at last. Inputs are sorted: what concerns one path stands together.
     last: RefCell<Option<(PathBuf, Looked)>>,
     near: RefCell<kache_os::Near>,
+    /// What is being recorded: its inputs are what they were when they were checked.
+    frozen: RefCell<BTreeMap<Input, State>>,
 }
 
 /// Variables that say nothing about what a program does, for programs that read the whole environment. Each with its reason.
@@ -118,9 +118,9 @@ impl<'a> World<'a> {
             margin_ms,
             by_hand,
             clock: OnceCell::new(),
-            absent: RefCell::default(),
             last: RefCell::default(),
             near: RefCell::default(),
+            frozen: RefCell::default(),
         }
     }
 
@@ -138,6 +138,7 @@ impl<'a> World<'a> {
     pub fn look_again(&self) {
         *self.last.borrow_mut() = None;
         *self.near.borrow_mut() = kache_os::Near::default();
+        self.frozen.borrow_mut().clear();
     }
 
     /// The place of a stored path in this build; `None` when it names a root this action does not have.
@@ -147,13 +148,23 @@ impl<'a> World<'a> {
 
     /// These paths count as they were before the action made what is there.
     pub fn were_absent(&self, stored: Vec<Vec<u8>>) {
-        self.absent.borrow_mut().extend(stored);
+        self.frozen.borrow_mut().extend(stored.into_iter().map(|path| (Input::Path(path), State::Absent)));
+    }
+
+    /// Takes what the inputs are like now, and keeps to it. Whoever checks after this that nothing changed since a run
+    /// began knows what the run saw, whatever is edited while its outputs are stored.
+    pub fn freeze(&self, inputs: &BTreeSet<Input>) {
+        self.learn(inputs);
+        let states = inputs.iter().map(|input| (input.clone(), self.state(input))).collect();
+        *self.frozen.borrow_mut() = states;
     }
 
     /// What an input is like now; what can't be looked at has a state, too.
     pub fn state(&self, input: &Input) -> State {
+        if let Some(frozen) = self.frozen.borrow().get(input) {
+            return frozen.clone();
+        }
         match input {
-            Input::Path(p) if self.absent.borrow().contains(p) => State::Absent,
             Input::Path(p) => self.at_place(p, |path| self.followed(path)),
             Input::Link(p) => self.at_place(p, |path| {
                 let meta = self.look(path)?;
@@ -246,7 +257,7 @@ impl<'a> World<'a> {
 
     /// Takes the digests of large files of the machine that the memo does not know, several at a time: before the first
     /// compile of all, nothing else can be done while a toolchain's 300 MB are read.
-    pub fn learn(&self, inputs: &[Input]) {
+    fn learn(&self, inputs: &BTreeSet<Input>) {
         const LARGE: u64 = 4 << 20;
         let unknown = |input: &Input| {
             let Input::Path(stored) = input else { return None };
@@ -270,7 +281,7 @@ impl<'a> World<'a> {
     }
 
     /// Whether the file holds what kache itself wrote or recorded: that is final, however new its times are.
-    pub fn is_known_output(&self, path: &Path, meta: &Meta) -> bool {
+    fn is_known_output(&self, path: &Path, meta: &Meta) -> bool {
         if self.memo.get(meta).is_some_and(|known| known.output) {
             return true;
         }
@@ -282,13 +293,24 @@ impl<'a> World<'a> {
         same
     }
 
-    /// Whether a file that was read since `start` held the same all the time, as far as its times tell.
-    pub fn was_settled(&self, file: &Path, start: Stamp) -> Result<(), Why> {
-        let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
-        if meta.settled(start, self.margin_ms) || self.is_known_output(file, &meta) {
-            return Ok(());
+    /// Whether what lies there was the same since `start`, as far as its times tell.
+    pub fn unchanged_since(&self, start: Stamp, place: &Path, meta: &Meta) -> bool {
+        meta.mtime == kache_store::SEAL || meta.settled(start, self.margin_ms) || self.is_known_output(place, meta)
+    }
+
+    /// Whether the files, which were read since `start`, are what was frozen.
+    pub fn all_unchanged_since<'f>(
+        &self,
+        start: Stamp,
+        files: impl IntoIterator<Item = &'f PathBuf>,
+    ) -> Result<(), Why> {
+        for file in files {
+            let meta = kache_os::stat(file).map_err(|_| Why::new(Reason::ChangedInput, file.display()))?;
+            if !self.unchanged_since(start, file, &meta) {
+                return Err(Why::new(Reason::TooNew, file.display()));
+            }
         }
-        Err(Why::new(Reason::TooNew, file.display()))
+        Ok(())
     }
 
     fn remember(&self, meta: &Meta, digest: Digest) {
@@ -391,5 +413,30 @@ impl<'a> World<'a> {
     /// Whether the value names a place in `root` itself (not in a root inside of it).
     pub fn holds(&self, value: &[u8], root: Root) -> bool {
         Roots::names(&self.roots.encode(value, Form::Plain), root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a file that is saved while the result of a run that read it is being stored.
+    #[test]
+    fn what_is_frozen_is_what_was_checked() {
+        let file = std::env::temp_dir().join(format!("kache-frozen-{}", std::process::id()));
+        let start = kache_os::file_clock().unwrap();
+        std::fs::write(&file, "1").unwrap();
+        let (invocation, roots, memo) = (Invocation::snapshot(), Roots::default(), Memo::none());
+        let world = World::new(&invocation, &roots, &memo, &[], 0);
+        let input = Input::Path(bytes(&file).to_vec());
+        world.freeze(&BTreeSet::from([input.clone()]));
+        let frozen = world.state(&input);
+        std::fs::write(&file, "22").unwrap();
+        assert_eq!(world.state(&input), frozen);
+        // What was written since the start was not what the run read, as far as anyone can tell.
+        assert!(world.all_unchanged_since(start, [&file]).is_err());
+        world.look_again();
+        assert_ne!(world.state(&input), frozen);
+        std::fs::remove_file(&file).unwrap();
     }
 }

@@ -64,6 +64,11 @@ impl Meta {
         let grain = if self.ctime.nsec == 0 { 2000 } else { 0 };
         self.mtime.max(self.ctime) < at.minus_ms(margin_ms.max(grain))
     }
+    /// Whether it is the same file and, as far as its times tell, unchanged.
+    pub fn same_content(&self, other: &Meta) -> bool {
+        let times = |m: &Meta| (m.size, m.mtime, m.ctime);
+        self.same_file(other) && times(self) == times(other)
+    }
     pub fn same_file(&self, other: &Meta) -> bool {
         (self.dev, self.ino) == (other.dev, other.ino)
     }

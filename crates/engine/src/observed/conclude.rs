@@ -2,13 +2,13 @@
 //!
 //! Knows nothing about records and processes: [`super::Reading`] has gone through them.
 
-use super::{Observed, Reading};
+use super::{History, Observed, Reading};
 use crate::action::{Kind, Outputs};
 use crate::programs::EnvUse;
 use crate::reason::{Reason, Why};
 use crate::sources::Variables;
-use kache_key::{Input, PathSet, Root};
-use kache_os::{Stamp, bytes, path};
+use kache_key::{Input, PathSet, Root, State};
+use kache_os::{FileKind, Stamp, bytes, path};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -130,12 +130,11 @@ impl Reading<'_> {
             Outputs::Written(_) | Outputs::Below(_) => None,
         };
         let below = matches!(self.action.outputs, Outputs::Below(_));
-        let mut checked: HashSet<(Vec<u8>, bool)> = HashSet::new();
+        let mut looked = Vec::new();
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
-            let temporary = self.world.roots.innermost(&name) == Some(Root::Temp);
-            if self.own(&name) || outputs.contains(place) {
+            if self.own(&name) || outputs.contains(place) || self.is_scratch_listing(&name, &input) {
                 continue;
             }
             if out_tree.is_some_and(|dir| place.starts_with(dir) && place != dir) {
@@ -151,37 +150,14 @@ impl Reading<'_> {
             }
             self.inputs.extend(self.surroundings(&name, &input));
             let input = if history.missed { self.missing(input) } else { input };
-            if !checked.insert((name.clone(), matches!(input, Input::Link(_)))) {
+            looked.push((name, history, input));
+        }
+        let all = self.inputs.iter().chain(looked.iter().map(|(_, _, input)| input)).cloned().collect();
+        self.world.freeze(&all);
+        for (name, history, input) in looked {
+            if self.is_as_seen(path(&name), history, &input, start)? {
                 self.inputs.insert(input);
-                continue;
             }
-            let meta = match input {
-                Input::Link(_) => kache_os::lstat(place),
-                _ => kache_os::stat(place),
-            };
-            match meta {
-                Ok(meta) if history.opened != 0 && !meta.is_file() && meta.kind != kache_os::FileKind::Dir => {
-                    return Err(Why::new(Reason::SpecialInput, place.display()));
-                }
-                Ok(_) if history.missed => return Err(Why::new(Reason::ChangedInput, place.display())),
-                // What was read may lie elsewhere since, unchanged, with another in its place.
-                Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
-                    return Err(Why::new(Reason::ChangedInput, place.display()));
-                }
-                Ok(meta) => {
-                    let is_list = matches!(input, Input::List(_));
-                    let counts = meta.is_file() || is_list;
-                    let new = meta.mtime != kache_store::SEAL && !meta.settled(start, self.world.margin_ms);
-                    if counts && new && !self.world.is_known_output(place, &meta) {
-                        return Err(Why::new(Reason::TooNew, place.display()));
-                    }
-                }
-                // Made and removed by other means than the observed ones, in scratch space.
-                Err(_) if history.found && temporary => continue,
-                Err(_) if history.found => return Err(Why::new(Reason::ChangedInput, place.display())),
-                Err(_) => {}
-            }
-            self.inputs.insert(input);
         }
         Ok(())
     }
@@ -199,6 +175,43 @@ impl Reading<'_> {
         let names: Vec<Vec<u8>> = there.map(|name| self.stored(name)).collect();
         self.inputs.extend(names.iter().cloned().map(Input::Path));
         self.world.were_absent(names);
+    }
+
+    /// gcc's LTO has make run in its scratch directory: what else lies there is nothing to it.
+    fn is_scratch_listing(&self, name: &[u8], input: &Input) -> bool {
+        let of_temp = self.world.roots.place(Root::Temp) == Some(name);
+        self.action.kind == Kind::Cc && of_temp && matches!(input, Input::List(_))
+    }
+
+    /// Whether the run saw there what was frozen. Not what was made and removed by other means than the observed ones, in
+    /// scratch space.
+    fn is_as_seen(&self, place: &Path, history: History, input: &Input, start: Stamp) -> Result<bool, Why> {
+        let not = |reason| Err(Why::new(reason, place.display()));
+        let meta = match input {
+            Input::Link(_) => kache_os::lstat(place),
+            _ => kache_os::stat(place),
+        };
+        match meta {
+            Ok(meta) if history.opened != 0 && !meta.is_file() && !meta.is_dir() => not(Reason::SpecialInput),
+            Ok(_) if history.missed => not(Reason::ChangedInput),
+            // What was read may lie elsewhere since, unchanged, with another in its place.
+            Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
+                not(Reason::ChangedInput)
+            }
+            Ok(meta) => {
+                // A directory's times count where its names were read, a link's where it was.
+                let counts = matches!(meta.kind, FileKind::File | FileKind::Symlink) || matches!(input, Input::List(_));
+                if counts && !self.world.unchanged_since(start, place, &meta) {
+                    return not(Reason::TooNew);
+                }
+                Ok(true)
+            }
+            Err(_) if history.found && self.world.roots.innermost(bytes(place)) == Some(Root::Temp) => Ok(false),
+            Err(_) if history.found => not(Reason::ChangedInput),
+            Err(_) if matches!(self.world.state(input), State::Absent | State::Failed(_)) => Ok(true),
+            // It came and went.
+            Err(_) => not(Reason::ChangedInput),
+        }
     }
 
     /// What the user's own code knows of places binds. A script's `OUT_DIR` does not: what it writes of it is stored with
