@@ -29,7 +29,7 @@ cargo xtask bench [hit|edit|index|cc] [OPTIONS]
   --subject NAME|DIR   a published crate (ripgrep, bat, fd-find, …: its own source) or a Cargo project; default ripgrep
   --runs N             alternating runs, of which the median counts; default 5 (edit: 7 edits; hit: 50 hits)
   --tools A,B=PATH,…   default: none,floor,kache and those of mbx, sccache that are installed; NAME=PATH is any wrapper
-                       that takes the cache directory from KACHE_CACHE_DIR
+                       that takes the cache directory from KACHE_CACHE_DIR; copying-floor copies what is no library
   --cmd \"CMD\"          cargo's command and options; default build
   --profile NAME       cargo profile; default dev
   --fs btrfs|xfs|ext4  on a fresh filesystem of that kind in a file (root only)

@@ -170,7 +170,7 @@ fn judge(tool: &Tool, measured: &mut Measured) {
             }
         }
     }
-    if tool.kind != Kind::Floor {
+    if !matches!(tool.kind, Kind::Floor | Kind::CopyingFloor) {
         for phase in ["next A", "next B"] {
             if let Some(units @ 1..) = measured.units.get(phase).copied() {
                 measured.invalid.push(format!("{phase}: {units} units were built again"));
@@ -192,6 +192,9 @@ fn verdict(benches: &[(Bench<'_>, Measured)]) -> Vec<(String, bool)> {
     };
     ratio("same tree", of(Kind::Floor), "floor", WARM_TO_FLOOR);
     ratio("cross first", of(Kind::Floor), "floor", WARM_TO_FLOOR);
+    for phase in ["same tree", "cross first"] {
+        ratio(phase, of(Kind::CopyingFloor), "a floor that copies what is no library", WARM_TO_FLOOR);
+    }
     ratio("cold", of(Kind::None), "no cache", COLD_TO_NONE);
     said.extend(ours.invalid.iter().map(|why| (why.clone(), false)));
     let keys = ours.keys_differ.len();

@@ -13,6 +13,8 @@ pub enum Kind {
     None,
     /// The null restorer of `floor.c`.
     Floor,
+    /// The same, copying what is no library: what sharing no inode costs where there are no reflinks.
+    CopyingFloor,
     /// This project.
     Ours,
     Sccache,
@@ -47,6 +49,7 @@ fn tool(asked: &str, work: &Path) -> Done<Tool> {
     let (kind, program) = match (name, &given) {
         ("none", None) => (Kind::None, PathBuf::new()),
         ("floor", None) => (Kind::Floor, floor(work)?),
+        ("copying-floor", None) => (Kind::CopyingFloor, floor(work)?),
         ("kache", None) => (Kind::Ours, release_build()?),
         ("sccache", _) => (Kind::Sccache, found()?),
         ("mbx", _) => (Kind::Mbx, found()?),
@@ -108,8 +111,11 @@ impl Tool {
         let (cache, none) = (self.cache(state), state.join("none.toml"));
         match self.kind {
             Kind::None => {}
-            Kind::Floor => {
+            Kind::Floor | Kind::CopyingFloor => {
                 let _ = fs::create_dir_all(&cache);
+                if self.kind == Kind::CopyingFloor {
+                    command.env("FLOOR_COPY", "1");
+                }
                 command.env("FLOOR_DIR", cache).env("CARGO_INCREMENTAL", "0").env("RUSTC_WRAPPER", &self.program);
             }
             Kind::Sccache => {
