@@ -194,6 +194,8 @@ impl Session<'_> {
                 }
             }
         }
+        let timed = found.iter().find(|f| !action.allow_clock && is_stamped_image(&f.place, ran));
+        timed.map_or(Ok(()), |f| Err(Why::new(Reason::Clock, f.place.display())))?;
         Ok(found)
     }
 
@@ -395,6 +397,22 @@ fn scanned(action: &Action) -> Roots {
 /// Text may hold placeholders: they start with NUL, which text does not contain.
 fn is_text(data: &[u8]) -> bool {
     memchr::memchr(0, data).is_none() && std::str::from_utf8(data).is_ok()
+}
+
+/// Whether this is a program or library for Windows with the time of this run in its header: linkers, which read the
+/// clock for nothing else, put it there unless they are told not to (`/Brepro`, `--no-insert-timestamp`).
+fn is_stamped_image(output: &Path, ran: &Ran) -> bool {
+    let Ok(file) = std::fs::File::open(output) else { return false };
+    let (mut start, mut header) = ([0; 64], [0; 12]);
+    if kache_os::read_at(&file, &mut start, 0).is_err() || !start.starts_with(b"MZ") {
+        return false;
+    }
+    let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if kache_os::read_at(&file, &mut header, word(&start[60..]).into()).is_err() || !header.starts_with(b"PE\0\0") {
+        return false;
+    }
+    let took = ran.tool_ms.div_ceil(1000).cast_signed();
+    (ran.started.sec..=ran.started.sec.saturating_add(took).saturating_add(1)).contains(&word(&header[8..]).into())
 }
 
 /// Whether an output holds the times of what was read, which the compiler compares: clang's precompiled headers do,
