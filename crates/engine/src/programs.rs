@@ -22,10 +22,17 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("clippy-driver", by_name(1), "as rustc"),
     ("rust-lld", by_name(ANY), "the linker writes no times"),
     ("ld.lld", by_name(ANY), "the linker writes no times"),
-    ("lld", by_name(ANY), "the linker writes no times"),
+    ("lld", by_name(ANY), "as ld.lld; its times in programs for Windows are seen there"),
+    ("lld-link", by_name(ANY), "as lld"),
+    ("mold", by_name(ANY), "the linker writes no times"),
+    ("ld.mold", by_name(ANY), "as mold"),
     ("*gcc", by_name(ANY), "driver; seeds names of temporary files by the clock"),
     ("*gcc-[0-9]*", by_name(ANY), "driver"),
+    ("*gcc-posix", by_name(ANY), "driver"),
+    ("*gcc-win32", by_name(ANY), "driver"),
     ("*g++", by_name(ANY), "driver"),
+    ("*g++-posix", by_name(ANY), "driver"),
+    ("*g++-win32", by_name(ANY), "driver"),
     ("*g++-[0-9]*", by_name(ANY), "driver"),
     ("*cc", by_name(ANY), "driver"),
     ("*c++", by_name(ANY), "driver"),
@@ -162,6 +169,8 @@ mod tests {
         assert!(!t("/usr/bin/python3.11").asks_by_name);
         assert_eq!(t("/usr/bin/date").clock_reads, 0);
         assert!(t("/usr/bin/x86_64-linux-gnu-ld.bfd").asks_by_name);
+        assert!(t("/usr/bin/x86_64-w64-mingw32-g++-posix").asks_by_name);
+        assert!(["mold", "ld.mold", "lld-link"].iter().all(|linker| t(linker).asks_by_name));
         assert!(!t("/usr/bin/tar").asks_by_name && !t("/usr/bin/esbuild").asks_by_name);
     }
 }

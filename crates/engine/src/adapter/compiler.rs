@@ -7,14 +7,16 @@ use kache_config::Settings;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// Names of drivers; a target's prefix (`x86_64-linux-gnu-gcc`) and a version (`gcc-12`) may stand around them.
+/// Names of drivers; a target's prefix (`x86_64-linux-gnu-gcc`) and a version (`gcc-12`) or Debian's name for a thread model
+/// (`x86_64-w64-mingw32-gcc-posix`) may stand around them.
 const DRIVERS: &[&str] = &["cc", "c++", "gcc", "g++", "clang", "clang++", "clang-cl"];
 
 /// Whether the program is named like a driver.
 pub fn is_tool(program: &OsStr) -> bool {
     let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
     let name = match name.rsplit_once('-') {
-        Some((stem, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => stem,
+        Some((stem, end)) if end.starts_with(|c: char| c.is_ascii_digit()) => stem,
+        Some((stem, "posix" | "win32")) => stem,
         _ => &name,
     };
     DRIVERS
@@ -88,7 +90,16 @@ mod tests {
 
     #[test]
     fn drivers_by_name() {
-        for name in ["gcc", "/usr/bin/g++-12", "x86_64-linux-gnu-gcc-12", "clang++", "clang-14", "c++"] {
+        for name in [
+            "gcc",
+            "/usr/bin/g++-12",
+            "x86_64-linux-gnu-gcc-12",
+            "clang++",
+            "clang-14",
+            "c++",
+            "i686-w64-mingw32-g++-posix",
+            "x86_64-w64-mingw32-gcc-win32",
+        ] {
             assert!(is_tool(OsStr::new(name)), "{name}");
         }
         for name in ["rustc", "stats", "gc", "ccache", "gcc-ar", "clang-format", "config"] {
