@@ -290,6 +290,7 @@ fn files_of_the_assembler() {
 fn refused() {
     let space = Space::new();
     let tree = tree(&space);
+    tree.files(&[("my.specs", "*cc1:\n+ -DW=1\n"), ("my.cfg", "-DW=1\n")]);
     for flag in [
         "-fstack-usage",
         "-fprofile-use",
@@ -298,6 +299,9 @@ fn refused() {
         "-Wa,-a=x.lst",
         "-gsplit-dwarf",
         "-fno-such-flag-at-all -finvented",
+        "-fplugin=./p.so",
+        "-specs=my.specs",
+        "-B./tools",
     ] {
         let detail = compile(&tree, GNU, &format!("$CC -I later {flag} -c x.c -o x.o"), "passthrough");
         assert!(flag.ends_with(&detail) && !detail.is_empty(), "{flag}: {detail:?}");
@@ -312,8 +316,10 @@ fn refused() {
     if on_path("clang") {
         let line = "$CC -I later -fno-integrated-as -c x.c -o x.o";
         assert_eq!(compile(&tree, LLVM, line, "passthrough"), "-fno-integrated-as");
+        let detail = compile(&tree, LLVM, "$CC -I later --config ./my.cfg -c x.c -o x.o", "passthrough");
+        assert!("--config ./my.cfg".starts_with(&detail) && !detail.is_empty(), "{detail:?}");
     }
-    for name in ["DEPENDENCIES_OUTPUT", "COMPILER_PATH"] {
+    for name in ["DEPENDENCIES_OUTPUT", "COMPILER_PATH", "GCC_EXEC_PREFIX"] {
         let detail = compile(&tree, GNU, &format!("{name}=y $CC -I later -c x.c -o x.o; rm -f y"), "passthrough");
         assert_eq!(detail, name);
     }

@@ -39,6 +39,23 @@ fn links() {
 }
 
 #[test]
+fn archives_by_the_driver() {
+    let test = "archives_by_the_driver";
+    let space = Space::new();
+    let tree = tree(&space);
+    // gcc has no such flag.
+    let script = "$CC -c n.c -o out/n.o; $CC --emit-static-lib out/n.o -o out/libn.a";
+    tree.write("out/no", "");
+    if !on_path("clang") || !tree.shell(LLVM, script).plain().run().status.success() {
+        return skip(test, "no clang with --emit-static-lib");
+    }
+    as_plain(&tree, LLVM, script);
+    let script = "for s in main n; do $CC -c $s.c -o out/$s.o; done; $CC --emit-static-lib out/n.o -o out/libn.a; \
+                  $CC out/main.o -Lout -ln -o out/x; out/x";
+    as_plain(&tree, LLVM, script);
+}
+
+#[test]
 fn assembler() {
     let space = Space::new();
     let tree = tree(&space);
@@ -125,17 +142,14 @@ fn coverage() {
         for at in ["first", "second/place"] {
             let tree = space.tree(at);
             tree.files(&[(".git/HEAD", ""), ("main.c", MAIN), ("n.c", N)]);
-            let script =
-                "cd out; $CC --coverage -c ../n.c; $CC --coverage -c ../main.c; $CC --coverage main.o n.o -o x";
-            tree.remove("out");
-            fs::create_dir(tree.path.join("out")).unwrap();
-            for round in 0..2 {
-                tree.shell(compilers, &format!("{script}; rm -f *.gcda; ./x; test -s n.gcda && test -s n.gcno"))
-                    .run()
-                    .ok();
-                let elsewhere = files_with(&tree.path.join("out"), "/first/");
-                assert!(at == "first" || elsewhere.is_empty(), "{round}: {elsewhere:?} name the other checkout");
-            }
+            // Without a seed gcc stamps its notes by the clock.
+            let script = "cd out; for s in n main; do $CC --coverage -frandom-seed=1 -c ../$s.c || exit 1; done; \
+                          $CC --coverage main.o n.o -o x";
+            as_plain(&tree, compilers, script);
+            assert!(Snapshot::of(&tree.path.join("out")).has("n.gcno"), "there are notes");
+            tree.shell(compilers, "cd out; ./x && test -s n.gcda").plain().run().ok();
+            let elsewhere = files_with(&tree.path.join("out"), "/first/");
+            assert!(at == "first" || elsewhere.is_empty(), "{elsewhere:?} name the other checkout");
         }
     }
 }
@@ -367,14 +381,54 @@ fn ninja_and_cmake() {
                 (".git/HEAD", ""),
                 ("main.c", MAIN),
                 ("n.c", N),
-                ("CMakeLists.txt", "cmake_minimum_required(VERSION 3.13)\nproject(x C)\nadd_library(n n.c)\nadd_executable(x main.c)\ntarget_link_libraries(x n)\n"),
+                ("CMakeLists.txt", "cmake_minimum_required(VERSION 3.13)\nproject(x C CXX)\nadd_library(n n.c p.cc)\nadd_executable(x main.c)\ntarget_link_libraries(x n)\n"),
+                ("p.cc", "int p() { return 1; }\n"),
             ]);
-            let script = "l=${CC% *}; c=${CC##* }; cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=$c \
-                          -DCMAKE_C_COMPILER_LAUNCHER=$l > /dev/null && ninja -C build > log && build/x";
+            let script = "l=${CC% *}; cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=${CC##* } \
+                          -DCMAKE_CXX_COMPILER=${CXX##* } -DCMAKE_C_COMPILER_LAUNCHER=$l -DCMAKE_CXX_COMPILER_LAUNCHER=$l \
+                          > /dev/null && ninja -C build > log && build/x";
             let out = tree.shell(compilers, script).run();
-            out.ok().check(out.count("hit") == if hits { 2 } else { 0 }, "both objects in the second place");
+            let found = ["main.c.o", "n.c.o", "p.cc.o"].iter().filter(|o| out.event(o).is_hit()).count();
+            out.ok().check(found == if hits { 3 } else { 0 }, "all objects in the second place");
             let again = tree.shell(compilers, "ninja -C build").run();
             again.ok().check(again.stdout.contains("no work to do"), "nothing is left to do");
+        }
+    }
+}
+
+/// Guards: precompiled headers as CMake makes and uses them; a build of the same again finds all of it.
+#[test]
+fn precompiled_headers_of_cmake() {
+    let test = "precompiled_headers_of_cmake";
+    if !(on_path("cmake") && on_path("ninja")) {
+        return skip(test, "no cmake or no ninja");
+    }
+    let space = Space::new();
+    for compilers in compilers(test) {
+        for at in ["first", "second/place"] {
+            let tree = Tree { space: &space, path: space.site(at).join(compilers.0) };
+            tree.files(&[
+                (".git/HEAD", ""),
+                ("main.cc", "int main() { return std::string(\"x\").size() - one(); }\n"),
+                ("one.h", "#include <string>\ninline int one() { return 1; }\n"),
+                ("CMakeLists.txt", "cmake_minimum_required(VERSION 3.16)\nproject(x CXX)\nadd_executable(x main.cc)\ntarget_precompile_headers(x PRIVATE one.h)\n"),
+            ]);
+            let script = "l=${CXX% *}; rm -rf build; cmake -S . -B build -G Ninja -DCMAKE_CXX_COMPILER=${CXX##* } \
+                          -DCMAKE_CXX_COMPILER_LAUNCHER=$l > /dev/null && ninja -C build > log && build/x";
+            tree.shell(compilers, script).run().ok();
+            let again = tree.shell(compilers, script).run();
+            again.ok().check(again.event("main.cc.o").is_hit(), "what uses the header is found");
+            let header = again.actions().find(|e| e.name().starts_with("cmake_pch")).expect("a header is made");
+            // (clang's holds times, unless it is told not to.)
+            again.check(
+                if compilers == GNU { header.is_hit() } else { header.reason() == "special-input" },
+                "and so is it",
+            );
+            let nothing = tree.shell(compilers, "ninja -C build").run();
+            nothing.ok().check(nothing.stdout.contains("no work to do"), "nothing is left to do");
+            tree.edit("one.h", "return 1", "return 2");
+            let changed = tree.shell(compilers, "ninja -C build > log; build/x").run();
+            changed.check(changed.status.code() == Some(255), "a change is seen");
         }
     }
 }
@@ -388,10 +442,18 @@ fn base_directory() {
         for (at, hits) in [("first", 0), ("second/place", 1)] {
             let tree = space.tree(at);
             tree.files(&[(".git/HEAD", ""), ("f.c", "const char *f(void) { return __FILE__; }\n")]);
-            let run = tree.shell(compilers, "$CC -g -c $PWD/f.c -o f.o").env("KACHE_BASE_DIR", space.site(""));
-            let out = run.run();
-            out.ok().check(out.count("hit") == hits, "the second is found");
-            let bytes = fs::read(tree.path.join("f.o")).unwrap();
+            let build = |maps: &str, mode: Mode| {
+                let line = format!("$CC {maps} -g -c $PWD/f.c -o f.o");
+                let out = tree.shell(compilers, &line).env("KACHE_BASE_DIR", space.site("")).mode(mode).run();
+                out.ok();
+                (out, fs::read(tree.path.join("f.o")).unwrap())
+            };
+            let maps = [space.site(""), tree.path.clone()]
+                .map(|place| format!("-ffile-prefix-map={}=.", place.display().to_string().trim_end_matches('/')));
+            let (_, plain) = build(&maps.join(" "), Mode::Plain);
+            let (out, bytes) = build("", Mode::Observed);
+            out.check(out.count("hit") == hits, "the second is found");
+            assert!(bytes == plain, "the same maps, the same bytes");
             assert!(memchr::memmem::find(&bytes, space.site("").as_os_str().as_encoded_bytes()).is_none(), "no place");
             seen.push(bytes);
         }

@@ -60,7 +60,8 @@ impl Case<'_> {
             let (plain, expected) = self.build(compilers, &env, Mode::Plain);
             second.same_as(&plain);
             changed.same_bytes(&expected);
-            first.check(changed != files || !plain.status.success(), "the change of this test must be one that shows");
+            let shows = changed != files || second.stderr != first.stderr || !plain.status.success();
+            first.check(shows, "the change of this test must be one that shows");
 
             space.put_back("before");
             let (back, restored) = self.build(compilers, &self.env, Mode::Observed);
@@ -209,9 +210,11 @@ fn search_path_in_a_variable() {
         ("one/h.h", "#define V 1\n"),
         ("two/h.h", "#define V 2\n"),
     ]);
-    for name in ["CPATH", "C_INCLUDE_PATH"] {
-        case(&tree, COMPILE).env(name, "one").changes("search_path_in_a_variable", |_, env| env[0].1 = "two".into());
-        case(&tree, COMPILE)
+    for (name, compile) in
+        [("CPATH", COMPILE), ("C_INCLUDE_PATH", COMPILE), ("CPLUS_INCLUDE_PATH", "$CXX -x c++ -c x.c -o out/x.o")]
+    {
+        case(&tree, compile).env(name, "one").changes("search_path_in_a_variable", |_, env| env[0].1 = "two".into());
+        case(&tree, compile)
             .env(name, "one")
             .changes("search_path_in_a_variable", |t, _| t.write("one/h.h", "#define V 3\n"));
     }
@@ -267,6 +270,66 @@ fn assembler_that_appears() {
     case(&tree, "$CC -B tools/ -c x.c -o out/x.o").only(GNU).changes("assembler_that_appears", |t, _| {
         write_script(&t.path.join("tools/as"), "#!/bin/sh\nexec /usr/bin/as --defsym new=1 \"$@\"\n");
     });
+}
+
+/// Guards: the compiler's parts are told by content, not by the driver's name and version.
+#[test]
+fn parts_of_the_compiler() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "#ifndef V\n#define V 0\n#endif\nint main(void) { return V; }\n");
+    let front = |v: u32| format!("#!/bin/sh\nexec $(/usr/bin/gcc -print-prog-name=cc1) -DV={v} \"$@\"\n");
+    write_script(&tree.path.join("tools/cc1"), &front(1));
+    case(&tree, "$CC -B tools/ -c x.c -o out/x.o")
+        .only(GNU)
+        .changes("parts_of_the_compiler", |t, _| write_script(&t.path.join("tools/cc1"), &front(2)));
+    let linker = |v: u32| format!("#!/bin/sh\nexec /usr/bin/ld --defsym=extra={v} \"$@\"\n");
+    tree.remove("tools");
+    write_script(&tree.path.join("tools/ld"), &linker(1));
+    case(&tree, "$CC -B tools/ x.c -o out/x")
+        .changes("parts_of_the_compiler", |t, _| write_script(&t.path.join("tools/ld"), &linker(2)));
+}
+
+#[test]
+fn parts_by_a_prefix_in_a_variable() {
+    let test = "parts_by_a_prefix_in_a_variable";
+    if !on_path("gcc") {
+        return skip(test, "no gcc");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int f(void) { return V; }\n");
+    let [machine, version] = ["-dumpmachine", "-dumpversion"].map(|asked| {
+        let told = Command::new("gcc").arg(asked).output().unwrap().stdout;
+        String::from_utf8(told).unwrap().trim().to_owned()
+    });
+    let place = |dir: &str| tree.path.join(dir).join(&machine).join(&version).join("cc1");
+    let front = |v: u32| {
+        format!("#!/bin/sh\nexec $(env -u GCC_EXEC_PREFIX /usr/bin/gcc -print-prog-name=cc1) -DV={v} \"$@\"\n")
+    };
+    for (dir, v) in [("one", 1), ("two", 2)] {
+        write_script(&place(dir), &front(v));
+    }
+    case(&tree, COMPILE).only(GNU).env("GCC_EXEC_PREFIX", "one/").changes(test, |_, env| env[0].1 = "two/".into());
+    case(&tree, COMPILE)
+        .only(GNU)
+        .env("GCC_EXEC_PREFIX", "one/")
+        .changes(test, |_, _| write_script(&place("one"), &front(3)));
+}
+
+#[test]
+fn plugin() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int x;\n");
+    let make = |t: &Tree<'_>, says: u32| {
+        let source = "#include <stdio.h>\nint plugin_is_GPL_compatible;\n\
+                      int plugin_init(void *a, void *b) { (void)a; (void)b; fputs(SAYS, stderr); return 0; }\n";
+        t.write("p.c", source);
+        plain(t, &format!("gcc -DSAYS='\"{says}\\n\"' -shared -fPIC p.c -o p.so; rm p.c"));
+    };
+    make(&tree, 1);
+    case(&tree, "$CC -fplugin=./p.so -c x.c -o out/x.o").only(GNU).changes("plugin", |t, _| make(t, 2));
 }
 
 #[test]
@@ -356,8 +419,14 @@ fn start_up_object() {
     let space = Space::new();
     let tree = space.tree("w");
     tree.files(&[("x.c", "int main(void) { return 0; }\n"), ("extra.c", "int extra = 7;\n"), ("crt/no", "")]);
-    case(&tree, "$CC x.c -B crt/ -o out/x").changes("start_up_object", |t, _| {
+    let object = |t: &Tree<'_>| {
         plain(t, "gcc -c extra.c -o e.o; ld -r \"$(gcc -print-file-name=Scrt1.o)\" e.o -o crt/Scrt1.o; rm e.o");
+    };
+    case(&tree, "$CC x.c -B crt/ -o out/x").changes("start_up_object", |t, _| object(t));
+    object(&tree);
+    case(&tree, "$CC x.c -B crt/ -o out/x").changes("start_up_object", |t, _| {
+        t.write("extra.c", "int extra = 8;\n");
+        object(t);
     });
 }
 
@@ -374,6 +443,86 @@ fn precompiled_header() {
     case(&tree, use_it)
         .only(LLVM)
         .changes("precompiled_header", |t, _| t.write("h.h", "#define V 22\nstatic int h;\n"));
+}
+
+/// Guards: a header made anew of the same source is another one.
+#[test]
+fn regenerated_precompiled_header() {
+    let test = "regenerated_precompiled_header";
+    if !on_path("gcc") {
+        return skip(test, "no gcc");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "int f(void) { return V; }\n"), ("h.h", "#define V 1\nstatic int h;\n")]);
+    let use_it = "$CC -H -Winvalid-pch -include h.h -c x.c -o out/x.o";
+    let mut before = Vec::new();
+    for outcome in ["miss", "miss"] {
+        plain(&tree, "gcc -x c-header h.h -o h.h.gch");
+        let made = fs::read(tree.path.join("h.h.gch")).unwrap();
+        assert!(made != before, "its bytes differ from run to run");
+        before = made;
+        let first = as_plain(&tree, GNU, use_it).first;
+        first.check(first.outcome("x.o") == outcome, outcome);
+        first.check(first.stderr.starts_with("! ./h.h.gch"), "it is used");
+    }
+}
+
+/// Guards: who imports a module is made anew when the module is.
+#[test]
+fn modules() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[
+        ("m.cc", "export module m;\nexport inline int one() { return 1; }\n"),
+        ("use.cc", "import m;\nint main() { return one(); }\n"),
+    ]);
+    let change = |t: &Tree<'_>, _: &mut Vec<_>| t.edit("m.cc", "return 1", "return 2");
+    let script = "cd out; $CXX -O1 -std=c++20 -fmodules-ts -c ../m.cc -o m.o; $CXX -O1 -std=c++20 -fmodules-ts -c ../use.cc -o use.o";
+    case(&tree, script).only(GNU).env("SOURCE_DATE_EPOCH", "1000000000").changes("modules", change);
+    let script = "cd out; $CXX -std=c++20 -x c++-module --precompile ../m.cc -o m.pcm; \
+                  $CXX -O1 -std=c++20 -fmodule-file=m.pcm -c ../use.cc -o use.o";
+    case(&tree, script).only(LLVM).changes("modules", change);
+    tree.files(&[
+        ("module.modulemap", "module M { header \"m.h\" export * }\n"),
+        ("m.h", "static inline int m(void) { return 1; }\n"),
+        ("x.c", "#include \"m.h\"\nint f(void) { return m(); }\n"),
+    ]);
+    let script = "$CC -O1 -fmodules -fmodules-cache-path=made -I. -c x.c -o out/x.o";
+    if on_path("clang") {
+        // Who makes a module on the way writes the times of its headers down.
+        fs::create_dir_all(tree.path.join("out")).unwrap();
+        let made = tree.shell(LLVM, script).run();
+        made.ok().check(made.event("x.o").reason() == "special-input", "is not stored");
+    }
+    case(&tree, script).only(LLVM).changes("modules", |t, _| t.edit("m.h", "return 1", "return 22"));
+    tree.files(&[
+        ("h.hpp", "inline int one() { return 1; }\n"),
+        ("unit.cc", "import \"h.hpp\";\nint f() { return one(); }\n"),
+    ]);
+    let script = "cp h.hpp unit.cc out; cd out; $CXX -std=c++20 -fmodules-ts -x c++-header h.hpp; \
+                  $CXX -O1 -std=c++20 -fmodules-ts -c unit.cc -o unit.o";
+    case(&tree, script)
+        .only(GNU)
+        .env("SOURCE_DATE_EPOCH", "1000000000")
+        .changes("modules", |t, _| t.edit("h.hpp", "return 1", "return 2"));
+}
+
+/// Guards: `#embed`, with compilers that know it.
+#[test]
+fn embed() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("x.c", "const char x[] = {\n#embed \"data.bin\"\n};\n"), ("data.bin", "one")]);
+    for compilers in compilers("embed") {
+        if !tree.shell(compilers, "$CC -std=c2x -c x.c -o x.o").plain().run().status.success() {
+            skip("embed", &format!("{} does not know #embed", compilers.0));
+            continue;
+        }
+        case(&tree, "$CC -std=c2x -c x.c -o out/x.o")
+            .only(compilers)
+            .changes("embed", |t, _| t.write("data.bin", "two"));
+    }
 }
 
 #[test]
@@ -394,6 +543,9 @@ fn link_time_optimization() {
     case(&tree, "$CC -O2 -flto -frandom-seed=1 -c x.c -o out/x.o; $CC -O2 -flto -frandom-seed=1 -c n.c -o out/n.o; $CC -O2 -flto out/x.o out/n.o -o out/x")
         .only(GNU)
         .changes("link_time_optimization", change);
+    if !on_path("ld.lld") {
+        return skip("link_time_optimization", "no lld");
+    }
     case(
         &tree,
         "$CC -O2 -flto=thin -c x.c -o out/x.o; $CC -O2 -flto=thin -c n.c -o out/n.o; \
@@ -408,15 +560,36 @@ fn profile() {
     let space = Space::new();
     let tree = space.tree("w");
     let source = "int f(int a) { return a > 1 ? 7 * a : a / 3; }\nint main(int c, char **v) { (void)v; int s = 0; \
-                  for (int i = 0; i < 1000; i++) s += f(i * c); return s & 1; }\n";
+                  for (int i = 0; i < 1000; i++) s += f(c > 1 ? i : -i); return s & 1; }\n";
     tree.write("x.c", source);
     let train = |t: &Tree<'_>, arguments: &str| {
-        plain(t, &format!("rm -f x.gcda; gcc -O2 -fprofile-generate x.c -o x; ./x {arguments} || true; rm x"));
+        plain(
+            t,
+            &format!(
+                "rm -f x.gcda; gcc -O2 -fprofile-generate -c x.c -o x.o; gcc -fprofile-generate x.o -o x; \
+                           ./x {arguments} || true; rm x x.o"
+            ),
+        );
     };
     train(&tree, "");
-    case(&tree, "$CC -O2 -fprofile-use -c x.c -o x.o; cp x.o out")
-        .only(GNU)
-        .changes("profile", |t, _| t.remove("x.gcda"));
+    let script = "$CC -O2 -fprofile-use -c x.c -o x.o; cp x.o out";
+    case(&tree, script).only(GNU).changes("profile", |t, _| train(t, "more"));
+    case(&tree, script).only(GNU).changes("profile", |t, _| t.remove("x.gcda"));
+    if !(on_path("clang") && on_path("llvm-profdata")) {
+        return skip("profile", "no clang or no llvm-profdata");
+    }
+    let train = |t: &Tree<'_>, arguments: &str| {
+        plain(
+            t,
+            &format!(
+                "clang -O2 -fprofile-instr-generate x.c -o x; LLVM_PROFILE_FILE=x.raw ./x {arguments} || true; \
+                           llvm-profdata merge x.raw -o x.profdata; rm x x.raw"
+            ),
+        );
+    };
+    train(&tree, "");
+    let script = "$CC -O2 -fprofile-instr-use=x.profdata -c x.c -o out/x.o";
+    case(&tree, script).only(LLVM).changes("profile", |t, _| train(t, "more"));
 }
 
 #[test]
@@ -457,6 +630,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("x.c", "#include \"h.h\"\nconst char *f(void) { return STAMP; }\n"),
     ("date/h.h", "#define STAMP __DATE__ \" \" __TIME__\n"),
     ("file/h.h", "#define STAMP __TIMESTAMP__\n"),
+    ("pasted/h.h", "#define PASTE(a, b) a##b\n#define STAMP PASTE(__DA, TE__)\n"),
     ("none/h.h", "#define STAMP \"\"\n"),
 ];
 
@@ -467,10 +641,37 @@ fn times_in_objects() {
     let tree = space.tree("w");
     tree.files(CLOCKS);
     for compilers in compilers("times_in_objects") {
-        for (dir, reason) in [("date", "clock"), ("file", "clock"), ("none", "")] {
+        for (dir, reason) in [("date", "clock"), ("file", "clock"), ("pasted", "clock"), ("none", "")] {
             let out = tree.shell(compilers, &format!("$CC -I {dir} -c x.c -o x.o")).run();
             out.ok().check(out.event("x.o").reason() == reason && out.event("x.o").stored() == reason.is_empty(), dir);
         }
+    }
+}
+
+/// Guards: a linker puts the time into a program for Windows, which is not restored then.
+#[test]
+fn times_in_programs_for_windows() {
+    let test = "times_in_programs_for_windows";
+    if !(on_path("clang") && on_path("lld-link")) {
+        return skip(test, "no clang or no lld-link");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", "int n(void) { return 1; }\n");
+    tree.shell(LLVM, "$CC --target=x86_64-pc-windows-msvc -c x.c -o x.obj").plain().run().ok();
+    let link = "/entry:n /subsystem:console /nodefaultlib x.obj /out:x.exe";
+    let driver = "$CC --target=x86_64-pc-windows-msvc -fuse-ld=lld -nostdlib -Wl,/entry:n,/subsystem:console";
+    let run = format!("{} run -- lld-link", kache().display());
+    for (timed, fixed) in [
+        (format!("{run} {link}"), format!("{run} /Brepro {link}")),
+        (format!("{driver} x.obj -o x.exe"), format!("{driver},/Brepro x.obj -o x.exe")),
+    ] {
+        let out = tree.shell(LLVM, &timed).run();
+        out.ok().check(out.actions().all(|e| e.reason() == "clock" && !e.stored()), "it holds the time");
+        tree.shell(LLVM, &fixed).run().ok();
+        let made = fs::read(tree.path.join("x.exe")).unwrap();
+        tree.shell(LLVM, &fixed).run().all_hit();
+        assert!(made == fs::read(tree.path.join("x.exe")).unwrap());
     }
 }
 

@@ -78,7 +78,9 @@ impl Space {
 
     /// Remembers the site (without target directories), to be put back by [`Space::put_back`].
     pub fn save(&self, name: &str) {
-        copy_site(&self.root.join("site"), &self.root.join("saved").join(name));
+        let saved = self.root.join("saved").join(name);
+        remove(&saved);
+        copy_site(&self.root.join("site"), &saved);
     }
 
     pub fn put_back(&self, name: &str) {
