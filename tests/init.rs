@@ -227,6 +227,38 @@ fn sccache_is_replaced_and_comes_back() {
     assert_eq!(config(&space), format!("{theirs}jobs = 2\n"));
 }
 
+/// Guards: who set sccache by a variable is told the file and the line, and is offered the size; kache by a variable is fine.
+#[test]
+fn sccache_by_a_variable() {
+    let space = Space::new();
+    let bashrc = space.path("home/.bashrc");
+    let theirs = "alias a=b\nexport RUSTC_WRAPPER=sccache\n";
+    write_file(&bashrc, theirs);
+    let at = format!("and wins over cargo's configuration: remove that from {}:2", bashrc.display());
+    let note = format!("the variable RUSTC_WRAPPER is \"sccache\" {at}");
+    let offer = "kache config set cache.max_size 20G";
+    let with = |args: &str| cli(&space, args).env("RUSTC_WRAPPER", "sccache").env("SCCACHE_CACHE_SIZE", "20G").run();
+    says(&with("init --check --no-shell"), &[&note, offer]);
+    let checked: serde_json::Value = serde_json::from_str(&with("init --check --json").stdout).expect("JSON");
+    assert!(
+        checked["ok"] == false && checked["notes"].as_array().expect("notes").iter().any(|n| n == note.as_str()),
+        "{checked}"
+    );
+    // A shell that was started before knows the file only.
+    let out = cli(&space, "init -y").run();
+    says(out.ok(), &[&format!("the variable RUSTC_WRAPPER is set for new shells {at}")]);
+    out.check(!out.stdout.contains("max_size"), "there is no size to offer");
+    assert!(fs::read_to_string(&bashrc).expect("file").starts_with(theirs), "what is theirs stays");
+    cli(&space, offer.strip_prefix("kache ").expect("a command")).run().ok();
+    let out = with("init --check --no-shell");
+    out.check(!out.stdout.contains("max_size"), "a size that was given needs no offer");
+    for ours in ["export RUSTC_WRAPPER=\"$(command -v kache)\"\n", "unset RUSTC_WRAPPER\n"] {
+        write_file(&bashrc, ours);
+        let out = cli(&space, "init --check --no-shell").run();
+        out.check(!out.stdout.contains("wins over"), "nothing stands in the way");
+    }
+}
+
 /// Guards: a file that can't be understood is named with what is wrong, and nothing at all is changed.
 #[test]
 fn damaged_files() {

@@ -249,6 +249,7 @@ fn plan(context: &Context, record: &Record, with_shell: bool) -> Result<Plan, Fa
     let mut plan = Plan::default();
     plan_cargo(context, &mut plan)?;
     plan.notes.extend(stronger(context));
+    plan.notes.extend(size_of_sccache(context));
     let dir = data_dir(context)?.join(SHIMS);
     let compilers = shims::compilers(context, &dir);
     plan.links = shims::changes(&compilers, context, &dir);
@@ -297,13 +298,25 @@ fn plan_cargo(context: &Context, plan: &mut Plan) -> Result<(), Fail> {
 fn stronger(context: &Context) -> Vec<String> {
     let mut notes = Vec::new();
     for name in ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"] {
-        if let Some(value) = context.var(name)
-            && !matches!(Wrapper::of(Some(value.into())), Wrapper::Kache(_))
-        {
-            notes.push(format!(
-                "the variable {name} is {value:?} and wins over cargo's configuration: unset it where it is set"
-            ));
+        let mut places = Vec::new();
+        for file in shell::variable_files(context) {
+            let text = read(&file).ok().flatten().unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            // Any line about kache is somebody's way of naming it: `$(command -v kache)`.
+            let line = shell::setting_line(&text, name).filter(|(_, line)| !line.contains("kache"));
+            places.extend(line.map(|(at, _)| format!("{}:{at}", file.display())));
         }
+        let value = context.var(name).filter(|v| !matches!(Wrapper::of(Some((*v).into())), Wrapper::Kache(_)));
+        let is = match (value, places.is_empty()) {
+            (None, true) => continue,
+            (None, false) => format!("the variable {name} is set for new shells"),
+            (Some(value), _) => format!("the variable {name} is {value:?}"),
+        };
+        let advice = match places.is_empty() {
+            true => "unset it where it is set".into(),
+            false => format!("remove that from {}", places.join(" and ")),
+        };
+        notes.push(format!("{is} and wins over cargo's configuration: {advice}"));
     }
     let home = cargo_config::home(context);
     for dir in context.cwd.ancestors().map(|d| d.join(".cargo")).filter(|d| Some(d) != home.as_ref()) {
@@ -318,6 +331,16 @@ fn stronger(context: &Context) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Who has limited sccache's cache is told how to limit this one.
+fn size_of_sccache(context: &Context) -> Option<String> {
+    let theirs = context.var("SCCACHE_CACHE_SIZE")?.trim();
+    kache_config::size(theirs).ok()?;
+    let unset = context.settings.source("cache.max_size") == kache_config::Source::Default;
+    unset.then(|| {
+        format!("SCCACHE_CACHE_SIZE keeps sccache's cache below {theirs}: for kache, kache config set cache.max_size {theirs}")
+    })
 }
 
 fn plan_shell(context: &Context, record: &Record, shims: &Path, plan: &mut Plan) -> Result<(), Fail> {

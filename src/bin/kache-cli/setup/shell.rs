@@ -96,6 +96,35 @@ impl Shell {
     }
 }
 
+/// Files in which people set variables for all their shells.
+pub fn variable_files(context: &Context) -> Vec<PathBuf> {
+    const BELOW_HOME: [&str; 8] =
+        [".profile", ".bash_profile", ".bash_login", ".bashrc", ".zshenv", ".zprofile", ".zshrc", ".zlogin"];
+    let home = context.var("HOME").map(Path::new);
+    let below = home.into_iter().flat_map(|home| BELOW_HOME.map(|name| home.join(name)));
+    let named = SHELLS.into_iter().filter_map(|shell| shell.start_file(context));
+    let mut files: Vec<PathBuf> = below.chain(named).collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// The last line of a start-up file that gives this variable a value: its number, and what it says. Text is all that is
+/// looked at: whether the line is reached nobody knows.
+pub fn setting_line<'t>(text: &'t str, name: &str) -> Option<(usize, &'t str)> {
+    let sets = |line: &str| {
+        let mut words =
+            line.split([' ', '\t', ';']).filter(|w| !w.is_empty()).take_while(|w| !w.starts_with('#')).peekable();
+        let assigned = |word: &str| word.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+        match words.peek() {
+            // fish; -e takes one away.
+            Some(&"set") => !line.contains(" -e") && words.any(|word| word == name),
+            _ => words.any(assigned),
+        }
+    };
+    text.lines().enumerate().filter(|(_, line)| sets(line)).last().map(|(at, line)| (at + 1, line.trim()))
+}
+
 /// The text with our block as given, or without one. A start-up file may hold any bytes.
 pub fn with_block(text: &[u8], lines: Option<&str>) -> Result<Vec<u8>, String> {
     let block = lines.map_or(String::new(), |lines| format!("{OPEN}\n{lines}\n{CLOSE}\n")).into_bytes();
@@ -138,6 +167,32 @@ mod tests {
         assert_eq!(with_block(text, None).unwrap(), text);
         assert!(with_block(b"# >>> kache >>>\nx\n", None).is_err());
         assert!(with_block(&[&one[..], &one].concat(), None).is_err());
+    }
+
+    /// Guards: a line that sets the variable is found, and none that only names it.
+    #[test]
+    fn lines_that_set_a_variable() {
+        let found = |text: &str| setting_line(text, "RUSTC_WRAPPER").map(|(at, _)| at);
+        for line in [
+            "export RUSTC_WRAPPER=sccache",
+            "  RUSTC_WRAPPER='x y'; export RUSTC_WRAPPER",
+            "set -gx RUSTC_WRAPPER sccache",
+        ] {
+            assert_eq!(found(&format!("# one\n{line}\necho")), Some(2), "{line}");
+        }
+        for line in [
+            "# export RUSTC_WRAPPER=a",
+            "unset RUSTC_WRAPPER",
+            "echo $RUSTC_WRAPPER",
+            "set -e RUSTC_WRAPPER",
+            "MY_RUSTC_WRAPPER=a",
+        ] {
+            assert_eq!(found(line), None, "{line}");
+        }
+        assert_eq!(
+            setting_line("RUSTC_WRAPPER=a\nx\n RUSTC_WRAPPER=b # c\n", "RUSTC_WRAPPER"),
+            Some((3, "RUSTC_WRAPPER=b # c"))
+        );
     }
 
     /// Guards: the line works in a real shell, for a place that needs quotes, and only once.
