@@ -185,6 +185,66 @@ fn damaged_files_of_the_cache() {
     }
 }
 
+/// Changes a byte of each blob, with its size and its mtime as they were.
+fn rot(cache: &Path) {
+    let blobs = files_below(&cache.join("v1/blobs"));
+    assert!(!blobs.is_empty());
+    for blob in blobs {
+        let mtime = fs::metadata(&blob).unwrap().modified().unwrap();
+        let mut bytes = fs::read(&blob).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&blob, bytes).unwrap();
+        fs::File::options().write(true).open(&blob).unwrap().set_modified(mtime).unwrap();
+        fs::set_permissions(&blob, fs::Permissions::from_mode(0o444)).unwrap();
+    }
+}
+
+/// Guards: a result whose bytes are there already under their digest is not answered for unread.
+#[test]
+fn bad_blob_is_not_adopted() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    unit.tree.clean();
+    rot(&space.cache());
+    remove(&space.cache().join("v1/entries"));
+    let out = unit.compile().run();
+    unit.assert_right(&out);
+    out.check(out.event("unit").stored(), "it is compiled and stored");
+    let out = unit.compile().run();
+    unit.assert_right(&out);
+    out.all_hit();
+}
+
+/// Guards: what another boot wrote may never have reached the disk, whatever sizes and times say.
+#[test]
+fn another_boot() {
+    let space = Space::new();
+    let unit = Unit::new(&space);
+    unit.compile().run().ok();
+    unit.tree.clean();
+    let id = space.path("boot_id");
+    fs::write(&id, "01234567-89ab-cdef-0123-456789abcdef\n").unwrap();
+    let script = format!("mount --bind '{}' /proc/sys/kernel/random/boot_id && exec \"$@\"", id.display());
+    let booted = ["unshare", "-m", "sh", "-c", &script, "sh"];
+    if !Command::new(booted[0]).args(&booted[1..]).arg("true").status().is_ok_and(|s| s.success()) {
+        return skip("another_boot", "cannot mount over the boot id");
+    }
+    // What reached the disk is used, and is this boot's from now on.
+    unit.compile().under(&booted).run().all_hit();
+    unit.compile().run().all_hit();
+    unit.tree.clean();
+    rot(&space.cache());
+    let out = unit.compile().under(&booted).run();
+    unit.assert_right(&out);
+    out.check(out.count("hit") == 0, "a blob that did not reach the disk is no hit");
+    let out = unit.compile().under(&booted).run();
+    unit.assert_right(&out);
+    out.all_hit();
+}
+
 #[test]
 fn files_of_the_cache_that_are_missing() {
     let space = Space::new();

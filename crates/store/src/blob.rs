@@ -35,9 +35,11 @@ fn plain_mode(executable: bool) -> u32 {
 impl Store {
     /// Takes the file at `from` as a blob: by reflink, else (when `share`) by making the file itself the blob, else by
     /// copying. A shared file gets the seal and loses its write permission.
+    ///
+    /// A blob that is there already is read before it is taken for this one: its new entry will vouch for it.
     pub fn put_file(&self, from: &Path, digest: &Digest, executable: bool, share: bool) -> io::Result<()> {
         let blob = self.blob_path(digest);
-        if kache_os::lstat(&blob).is_ok_and(|m| m.is_file() && m.mtime == SEAL) {
+        if self.check_blob(digest, 0, true) {
             return Ok(());
         }
         self.put_with(&blob, |temp| {
@@ -62,7 +64,7 @@ impl Store {
     /// Stores bytes as a blob.
     pub fn put_bytes(&self, data: &[u8], digest: &Digest) -> io::Result<()> {
         let blob = self.blob_path(digest);
-        if kache_os::lstat(&blob).is_ok_and(|m| m.is_file() && m.mtime == SEAL) {
+        if self.check_blob(digest, 0, true) {
             return Ok(());
         }
         self.put_with(&blob, |temp| {
@@ -82,8 +84,8 @@ impl Store {
         kache_os::at(blob, done)
     }
 
-    /// Whether the blob is there and whole. Its seal tells; a broken seal, or `reread`, has the bytes hashed: a blob that
-    /// was only touched is sealed again, a changed one is dropped.
+    /// Whether the blob is there and whole. Its seal and size tell; where they are off, or with `reread`, its bytes do: a
+    /// blob that was only touched is sealed again, a changed one is dropped.
     pub fn check_blob(&self, digest: &Digest, size: u64, reread: bool) -> bool {
         let path = self.blob_path(digest);
         let Ok(meta) = kache_os::lstat(&path) else { return false };
