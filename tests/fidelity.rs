@@ -68,20 +68,91 @@ fn warnings_are_replayed() {
     }
 }
 
+/// Guards: a message names the file in this checkout, as the plain compiler does, whoever compiled first and wherever.
 #[test]
 fn warnings_name_this_checkout() {
-    // A package outside the workspace is compiled with absolute paths; so are the messages about it.
     let space = Space::new();
-    let tree = space.tree("w/app");
-    space.write("w/beside/Cargo.toml", &manifest("beside", "[workspace]\n"));
-    space.write("w/beside/src/lib.rs", "pub fn tell() -> u32 { let unused = 2; 1 }\n");
-    tree.write("Cargo.toml", &manifest("app", "[dependencies]\nbeside = { path = \"../beside\" }\n[workspace]\n"));
-    tree.write("src/main.rs", "fn main() { println!(\"{}\", beside::tell()); }\n");
-    let three = three(&tree, &tree.cargo("build --message-format json"));
-    let path = space.site("w/beside/src/lib.rs");
-    three.plain.check(three.plain.stdout.contains(path.to_str().unwrap()), "the message names the file");
-    three.hit.all_hit();
-    three.hit.check(three.hit.stdout.contains(path.to_str().unwrap()), "the replayed message names the file");
+    for (at, later) in [("w", false), ("another/place", true)] {
+        // A package outside the workspace is compiled with absolute paths; a member may include by one.
+        let tree = space.tree(&format!("{at}/app"));
+        let unused = "{ let unused = 2; 1 }\n";
+        // One after the other: of packages that are ready at once cargo takes any.
+        let needs = "[dependencies]\npart = { path = \"../app/part\" }\n[workspace]\n";
+        space.write(&format!("{at}/beside/Cargo.toml"), &manifest("beside", needs));
+        space.write(&format!("{at}/beside/src/lib.rs"), &format!("pub fn beside() -> u32 {unused}"));
+        app_with_part(&tree, "include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/code.rs\"));\n");
+        tree.write("part/code.rs", &format!("pub fn tell() -> u32 {unused}"));
+        tree.edit("Cargo.toml", "[dependencies]\n", "[dependencies]\nbeside = { path = \"../beside\" }\n");
+        tree.edit("src/main.rs", "part::tell()", "part::tell() + beside::beside()");
+        tree.cargo("generate-lockfile").plain().run().ok();
+        for args in [MESSAGES[0], MESSAGES[3]] {
+            let three = three(&tree, &tree.cargo(args));
+            for file in [tree.path.join("part/code.rs"), space.site(&format!("{at}/beside/src/lib.rs"))] {
+                let named =
+                    [&three.plain.stdout, &three.plain.stderr].iter().any(|s| s.contains(file.to_str().unwrap()));
+                three.plain.check(named, "the message names the file");
+            }
+            three.miss.ok().same_as(&three.plain);
+            three.miss.check(!later || three.miss.event("part").is_hit(), "the member comes from the other checkout");
+            three.hit.all_hit().same_as(&three.plain);
+        }
+    }
+}
+
+/// The ways in which cargo asks for messages.
+const MESSAGES: [&str; 4] =
+    ["build -j1", "build -j1 --color always", "build -j1 --message-format short", "build -j1 --message-format json"];
+
+/// Guards: generated code lies where no message would find it by the name that kache's map gives it.
+#[test]
+fn warnings_in_generated_code() {
+    let space = Space::new();
+    for (at, target) in [("w", None), ("another/place", Some(space.path("built elsewhere")))] {
+        let tree = space.tree(at);
+        app_with_part(&tree, "include!(concat!(env!(\"OUT_DIR\"), \"/code.rs\"));\n");
+        tree.write(
+            "part/build.rs",
+            "fn main() { let out = std::env::var(\"OUT_DIR\").unwrap();
+             std::fs::write(out + \"/code.rs\", \"pub fn tell() -> u32 { let unused = 2; 1 }\").unwrap(); }\n",
+        );
+        let out = target.clone().unwrap_or(tree.path.join("target"));
+        let generated = format!("{}/debug/build/part-", out.display());
+        for args in MESSAGES {
+            let run = tree.cargo(args).env("CARGO_TARGET_DIR", &out);
+            let build = |run: &Run<'_>| {
+                remove(&out);
+                run.clone().run()
+            };
+            let plain = build(&run.clone().plain());
+            let named = [&plain.stdout, &plain.stderr].iter().any(|s| s.contains(&generated));
+            plain.ok().check(named, "the message names the file");
+            let first = build(&run);
+            first.ok().same_as(&plain);
+            first.check(target.is_none() || first.event("part").is_hit(), "it comes from the other checkout");
+            build(&run).all_hit().same_as(&plain);
+        }
+        // An error is passed on and not stored; in a unit that is being edited kache records nothing at all.
+        let run = tree.cargo("build -j1").env("CARGO_TARGET_DIR", &out).env("CARGO_INCREMENTAL", "1");
+        let part = tree.read("part/src/lib.rs");
+        let main = tree.read("src/main.rs");
+        let edits =
+            [("src/main.rs", "fn main() { part::tell(1); }\n"), ("part/src/lib.rs", &*format!("{part}fn f() {{}}\n"))];
+        for (file, edited) in edits {
+            let [plain, kache] = [Mode::Plain, Mode::Observed].map(|mode| {
+                tree.write("src/main.rs", &main);
+                tree.write("part/src/lib.rs", &part);
+                remove(&out);
+                run.clone().mode(mode).run().ok();
+                tree.write(file, edited);
+                run.clone().mode(mode).run()
+            });
+            plain.check(plain.stderr.contains(&generated), "the message names the file");
+            kache.same_as(&plain);
+            kache.check(kache.actions().any(|e| e.outcome() == "miss"), "something was compiled");
+        }
+        tree.write("src/main.rs", &main);
+        tree.write("part/src/lib.rs", &part);
+    }
 }
 
 #[test]

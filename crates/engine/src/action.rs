@@ -1,5 +1,6 @@
 //! An action: one run of a tool, as its adapter described it. What follows treats all actions alike.
 
+use crate::messages::Mapped;
 use kache_key::{Digest, Form, Recipe, Root, Roots, Sink};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -94,6 +95,8 @@ pub struct Action {
     pub script: Option<ScriptProgram>,
     /// Directories whose listings are noise (`-L dependency`).
     pub search_dirs: Vec<PathBuf>,
+    /// What messages are freed of, before they are passed on.
+    pub mapped: Mapped,
     /// Streams carry JSON (rustc's `--error-format=json`).
     pub json: bool,
     /// The `.d` file the compiler writes, for declared inputs and `env!`.

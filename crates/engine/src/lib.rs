@@ -7,6 +7,7 @@ mod adapter;
 mod declared;
 mod declared_cc;
 mod invocation;
+mod messages;
 mod observed;
 mod programs;
 mod reason;
@@ -290,9 +291,14 @@ impl<'a> Session<'a> {
         self.replace(&plain.program, &plain.argv0, &plain.args, &[])
     }
 
-    /// Runs the action's tool in our place, unobserved.
+    /// Runs the action's tool in our place, unobserved. Where it gets maps, its messages still have to be undone.
     fn become_tool(&self, action: &Action) -> ! {
         self.unshare_outputs(action);
+        if !action.mapped.maps.is_empty()
+            && let Ok(status) = self.pass_on(action, &self.invocation.env, &mut |_, _| {})
+        {
+            kache_os::exit_like(status)
+        }
         self.replace(&action.program, &action.argv0, &action.args, &[])
     }
 

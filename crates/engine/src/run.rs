@@ -4,7 +4,7 @@ use crate::action::{Action, Kind};
 use crate::reason::{Reason, Why};
 use crate::world::World;
 use crate::{Ending, Session};
-use kache_key::Digest;
+use kache_key::{Digest, Form};
 use kache_observe::{Trace, TraceFile};
 use kache_os::{Lock, Stamp, Start, Stream, bytes};
 use kache_store::{Outcome, Remembered};
@@ -91,10 +91,8 @@ impl Session<'_> {
         self.settle(action);
         let started = kache_os::file_clock()?;
         let clock = Instant::now();
-        let start = Start { program: &action.program, argv0: &action.argv0, args: &action.args, env: &env };
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut unfinished = Vec::new();
-        let status = kache_os::run_streaming(&start, |stream, chunk| {
+        let status = self.pass_on(action, &env, &mut |stream, chunk| {
             let kept = match stream {
                 Stream::Out => &mut stdout,
                 Stream::Err => &mut stderr,
@@ -102,20 +100,41 @@ impl Session<'_> {
             if kept.len() <= STREAM_LIMIT {
                 kept.extend_from_slice(chunk);
             }
-            if !action.json || stream == Stream::Out {
-                return kache_os::write_stream(stream, chunk);
+            if action.json && stream == Stream::Err {
+                self.remember_metadata(chunk);
             }
-            // Messages are lines, and cargo acts on whole ones only.
-            unfinished.extend_from_slice(chunk);
-            let whole = memchr::memrchr(b'\n', &unfinished).map_or(0, |at| at + 1);
-            self.remember_metadata(&unfinished[..whole]);
-            kache_os::write_stream(stream, &unfinished[..whole])?;
-            unfinished.drain(..whole);
-            Ok(())
         })?;
-        let _ = kache_os::write_stream(Stream::Err, &unfinished);
         let tool_ms = clock.elapsed().as_millis() as u64;
         Ok((status, Ran { stdout, stderr, tool_ms, started, trace: observer.map(|o| o.trace) }))
+    }
+
+    /// Runs the tool and passes on what it says, as it comes; `hear` is told before. Messages are lines, cargo acts on whole
+    /// ones only, and they name files as if there were no maps.
+    pub(crate) fn pass_on(
+        &self,
+        action: &Action,
+        env: &[(OsString, OsString)],
+        hear: &mut dyn FnMut(Stream, &[u8]),
+    ) -> std::io::Result<ExitStatus> {
+        let start = Start { program: &action.program, argv0: &action.argv0, args: &action.args, env };
+        let form = if action.json { Form::Json } else { Form::Plain };
+        let in_lines = action.json || !action.mapped.maps.is_empty();
+        let mut unfinished = Vec::new();
+        let mut say = |stream, said: &[u8]| {
+            hear(stream, said);
+            kache_os::write_stream(stream, said)
+        };
+        let status = kache_os::run_streaming(&start, |stream, chunk| {
+            if !in_lines || stream == Stream::Out {
+                return say(stream, chunk);
+            }
+            unfinished.extend_from_slice(chunk);
+            let whole = memchr::memrchr(b'\n', &unfinished).map_or(0, |at| at + 1);
+            let lines: Vec<u8> = unfinished.drain(..whole).collect();
+            say(stream, &action.mapped.undo(&lines, form))
+        })?;
+        let _ = say(Stream::Err, &action.mapped.undo(&unfinished, form));
+        Ok(status)
     }
 
     /// A link follows upon the archive it links by a millisecond or two, a configure script's compile upon its source, and

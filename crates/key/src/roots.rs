@@ -88,7 +88,7 @@ pub enum Form {
 }
 
 impl Form {
-    fn escape(self, path: &[u8]) -> Vec<u8> {
+    pub fn escape(self, path: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(path.len());
         for &b in path {
             match (self, b) {
@@ -304,10 +304,16 @@ fn stands_alone(text: &[u8], at: usize, len: usize) -> bool {
         Some(b'.') => !text.get(at + len + 1).is_some_and(|b| part_of_name(*b)),
         Some(b) => !part_of_name(b),
     };
-    // A letter before the slash continues another path, but may also be an option (`-L/work`, `-I/work`).
+    // A letter before the slash continues another path, but may also be an option (`-L/work`, `-I/work`), or end a
+    // sequence for the terminal (`ESC [ 0 m`, in JSON `\u001b[0m`).
     let before = if at == 0 { None } else { text.get(at - 1).copied() };
     let option = at >= 2 && text[at - 2] == b'-' && before.is_some_and(|b| b.is_ascii_alphabetic());
-    ends && (option || !before.is_some_and(|b| part_of_name(b) || b == b'/'))
+    let sequence = before == Some(b'm') && {
+        let digits = text[..at - 1].iter().rev().take_while(|b| b.is_ascii_digit() || **b == b';').count();
+        let opening = &text[..at - 1 - digits];
+        opening.ends_with(b"\x1b[") || opening.ends_with(b"\\u001b[")
+    };
+    ends && (option || sequence || !before.is_some_and(|b| part_of_name(b) || b == b'/'))
 }
 
 #[cfg(test)]
@@ -332,6 +338,10 @@ mod tests {
         assert_eq!(there("-L/w/target/x:/w/src;/tmp"), "-L/b/x:/other place/src;/t");
         assert_eq!(there("/w2 /x/w /w.old"), "/w2 /x/w /w.old");
         assert_eq!(there("see /w."), "see /other place.");
+        assert_eq!(
+            there("\x1b[1;94m/w/a \\u001b[0m/w/a [0m/w/a"),
+            "\x1b[1;94m/other place/a \\u001b[0m/other place/a [0m/w/a"
+        );
         assert_eq!(Roots::readable(&enc("/w/a")), "<workspace>/a");
     }
 

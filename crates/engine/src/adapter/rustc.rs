@@ -7,6 +7,7 @@
 use super::{add_build, build_root, machine_roots, matches, plain_dir, prefix_maps};
 use crate::action::{Action, Kind, Outputs, ScriptProgram};
 use crate::invocation::Invocation;
+use crate::messages::Mapped;
 use crate::reason::{Reason, Why};
 use kache_config::Settings;
 use kache_key::{Form, Root, Roots};
@@ -170,6 +171,8 @@ struct Parsed {
     test: bool,
     native_cpu: bool,
     unmapped: bool,
+    /// What the user's own prefix maps match.
+    mapped_by_user: Vec<PathBuf>,
     /// The first flag that the declared mode does not know.
     undeclared: Option<String>,
     /// Arguments that count for the key, in stored order.
@@ -211,6 +214,10 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                 if let Some(eq) = value.iter().position(|b| *b == b'=') {
                     p.externs.push(kache_os::path(&value[eq + 1..]).to_path_buf());
                 }
+            }
+            b"--remap-path-prefix" => {
+                let from = value.iter().rposition(|b| *b == b'=').map_or(value, |eq| &value[..eq]);
+                p.mapped_by_user.push(kache_os::path(from).to_path_buf());
             }
             b"-L" => {
                 let dir = value.strip_prefix(b"dependency=").unwrap_or(value);
@@ -436,14 +443,19 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         outputs: Outputs::Written(expected),
         scratch: p.incremental.map(plain_dir),
         editing,
-        source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),
         script,
         search_dirs: p.search_dirs,
+        mapped: Mapped {
+            maps,
+            users: p.mapped_by_user,
+            bare_source: p.source.as_deref().is_some_and(|s| s.parent() == Some(Path::new(""))),
+        },
         json: p.json,
         texts: dep_info.iter().map(|file| (file.clone(), Form::Make)).collect(),
         dep_info,
         externs: p.externs,
         native_dirs: p.native_dirs,
+        source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),
         ..Action::default()
     })
 }
