@@ -532,6 +532,34 @@ pub mod tests {
         assert_eq!(cause(8), Cause::Unknown);
     }
 
+    /// Guards: a build script whose unit is new is compared with that of its own package, however many others were compiled
+    /// since then; another version of the package is the same.
+    #[test]
+    fn build_scripts_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path(), None);
+        let script = |package: &str, unit: usize, time: u64| {
+            let key = Digest::of(format!("{package}{unit}{time}").as_bytes());
+            Event {
+                unit: format!("build_script_build-{unit}"),
+                source: Some(format!("/registry/{package}/build.rs")),
+                key: Some(key.hex()),
+                ..event("build_script_build", Outcome::Miss, time)
+            }
+        };
+        let mut events: Vec<Event> = (0..6000).map(|n| script(&format!("p{n}-1.0.0"), n, 1000 + n as u64)).collect();
+        events.insert(0, script("libc-0.2.1", 10_000, 10));
+        events.push(script("libc-0.2.2", 10_001, 9000));
+        for (event, state) in [(&events[0], "old"), (&events[6001], "new")] {
+            let key = Digest::from_hex(event.key.as_ref().unwrap()).unwrap();
+            store.put_inputs(&key, &inputs(&[("arg", "1")], &[("file <registry>/build.rs", state)])).unwrap();
+        }
+        let index = index(&store, &events);
+        let why = fine(Explainer::new(&index).why(&events[6001], 8_000_000));
+        let Cause::Changed { change, compared_time, .. } = why.cause else { panic!("{:?}", why.cause) };
+        assert_eq!((&*change.what, compared_time), ("file <registry>/build.rs", 10_000));
+    }
+
     /// Guards: of C, one name in two places is two things, unless source and arguments are the same; a probe is compared
     /// with the same probe alone; and a changed header leads through object and archive to the link.
     #[test]
