@@ -319,6 +319,35 @@ fn another_processor() {
     }
 }
 
+/// Guards: what tells the machine's name runs again on another one, and nothing else does.
+#[test]
+fn another_machine() {
+    let test = "another_machine";
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let other = ["unshare", "-u", "sh", "-c", "echo other >/proc/sys/kernel/hostname && exec \"$0\" \"$@\""];
+    if !tree.shell(GNU, "true").under(&other).plain().run().status.success() {
+        return skip(test, "cannot rename the machine");
+    }
+    let python = "python3 -c \"import socket; print(socket.gethostname())\" >gen.txt";
+    let cases =
+        [("uname -n >gen.txt", true), (python, true), ("echo x >gen.txt", false), ("bash -c : >gen.txt", false)];
+    for (command, counts) in cases {
+        if !on_path(command.split(' ').next().unwrap()) && command.starts_with(['p', 'b']) {
+            skip(test, command);
+            continue;
+        }
+        let line = format!("-- sh -c '{command}'");
+        for (before, hit) in [(&[][..], false), (&[], true), (&other, !counts), (&other, true), (&[], true)] {
+            let out = run(&tree, &line).under(before).run();
+            out.ok().check(out.event("sh").is_hit() == hit, &format!("{line}: {hit}"));
+            let told = tree.read("gen.txt");
+            tree.shell(GNU, &format!("sh -c '{command}'")).under(before).plain().run().ok();
+            assert_eq!(told, tree.read("gen.txt"), "{command}");
+        }
+    }
+}
+
 /// Guards: a pipe that a command makes for itself, as make does for its jobserver, is its own.
 #[test]
 fn pipe_of_its_own() {

@@ -154,6 +154,9 @@ pub fn read(
                 return Err(Why::new(Reason::SpecialInput, path(&record.a).display()));
             }
             Touch::Native => drop(reading.inputs.insert(Input::Processor)),
+            Touch::Machine if !programs::asks_for_machine(path(exe)) || reading.in_build(&record.a) => {
+                reading.inputs.insert(Input::Machine);
+            }
             Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
             Touch::Where if action.kind == Kind::BuildScript => {
                 reading.asked_where |= programs::is_rust_binary(path(exe));
@@ -462,7 +465,8 @@ impl Reading<'_> {
             | Touch::SearchPath
             | Touch::Fork
             | Touch::Where
-            | Touch::Native => {}
+            | Touch::Native
+            | Touch::Machine => {}
         }
     }
 

@@ -111,6 +111,17 @@ fn matches_versioned(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// Programs that ask what the machine is called, or which kernel it runs, whatever they do. Those that ask for variables by
+/// name (rustup's rustc, compilers) do not tell it in results either.
+const ASK_FOR_MACHINE: &[(&str, &str)] =
+    &[("bash", "sets $HOSTNAME as it starts"), ("tclsh*", "sets $tcl_platform as it starts")];
+
+/// Whether a program's asking for the machine says nothing of its results.
+pub fn asks_for_machine(exe: &Path) -> bool {
+    let name = exe.file_name().unwrap_or_default().to_string_lossy();
+    traits_of(exe).asks_by_name || ASK_FOR_MACHINE.iter().any(|(pattern, _)| matches_versioned(pattern, &name))
+}
+
 /// How a Rust program or library reads its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EnvUse {

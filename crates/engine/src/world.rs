@@ -194,6 +194,7 @@ impl<'a> World<'a> {
                 Some(place) => State::Text(place.to_vec()),
             },
             Input::Messages => State::Text(self.messages.to_vec()),
+            Input::Machine => State::Hashed(Digest::of(&kache_os::machine_identity())),
             Input::Processor => State::Hashed(Digest::of(&kache_os::cpu_identity())),
         }
     }

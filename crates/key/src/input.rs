@@ -43,6 +43,8 @@ pub enum Input {
     Messages,
     /// The machine's processor: a compiler was told to make code for it.
     Processor,
+    /// What the machine is called, and which kernel it runs (`uname`).
+    Machine,
 }
 
 impl Ord for Input {
@@ -73,6 +75,7 @@ impl Input {
             Input::Place(root) => (b"", 10, Some(*root), &[]),
             Input::Messages => (b"", 11, None, &[]),
             Input::Processor => (b"", 12, None, &[]),
+            Input::Machine => (b"", 13, None, &[]),
         }
     }
 
@@ -95,6 +98,7 @@ impl Input {
             Input::Place(root) => format!("place of {}", root.name()),
             Input::Messages => "colour and width of messages".into(),
             Input::Processor => "the processor".into(),
+            Input::Machine => "the machine's name and kernel".into(),
         }
     }
 }
@@ -219,6 +223,7 @@ fn framed_name(input: &Input) -> Vec<u8> {
         Input::Place(root) => tagged(b'@', root.name().as_bytes()),
         Input::Messages => vec![b'm'],
         Input::Processor => vec![b'c'],
+        Input::Machine => vec![b'n'],
     }
 }
 

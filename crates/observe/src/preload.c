@@ -49,6 +49,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -69,7 +70,7 @@ _Static_assert(sizeof(long) == 8, "the 64-bit twins of the file calls are taken 
 enum {
     START = 1, LOADED, OPEN, ABSENT, FAILED, STAT, LSTAT, LIST, READLINK, RESOLVE, MKDIR, RENAME, UNLINK, LINK, SYMLINK,
     META, GETENV, EXEC, EXECFAIL, SEARCHPATH, SPAWN, CLOCK, NET, FORK, WHERE,
-    NATIVE,
+    NATIVE, MACHINE,
 };
 enum { READ = 1, WRITE = 2, CREATE = 4, TRUNCATE = 8, EXCL = 16, EXISTED = 32, DIRECTORY = 64 }; /* flags of OPEN */
 enum { RENDERED = 1 }; /* flag of CLOCK */
@@ -627,19 +628,19 @@ static const char *object_of(const void *caller)
 }
 
 /* Where the process is reaches results as data when a program's own code asks: by whose code is told once per object. */
-static void note_where(const void *caller)
+static void note_asker(int kind, const void *caller)
 {
     if (!observing())
         return;
     int e = errno;
     const char *object = object_of(caller);
-    if (first_time(finish(hash(0x5851f42d4c957f2du, object))))
-        emit(WHERE, 0, 0, 0, object, "");
+    if (first_time(finish(hash(0x5851f42d4c957f2du ^ kind, object))))
+        emit(kind, 0, 0, 0, object, "");
     errno = e;
 }
 
 #define RESOLVED(call)                                                    \
-    note_where(__builtin_return_address(0));                              \
+    note_asker(WHERE, __builtin_return_address(0));                       \
     char *r = call;                                                       \
     if (r && path)                                                        \
         note_answer(RESOLVE, AT_FDCWD, path, r, strlen(r));               \
@@ -653,19 +654,37 @@ EXPORT char *canonicalize_file_name(const char *path) { RESOLVED(REAL(canonicali
 
 EXPORT char *getcwd(char *out, size_t room)
 {
-    note_where(__builtin_return_address(0));
+    note_asker(WHERE, __builtin_return_address(0));
     return REAL(getcwd)(out, room);
 }
 char *__getcwd_chk(char *, size_t, size_t);
 EXPORT char *__getcwd_chk(char *out, size_t room, size_t size)
 {
-    note_where(__builtin_return_address(0));
+    note_asker(WHERE, __builtin_return_address(0));
     return REAL(__getcwd_chk)(out, room, size);
 }
 EXPORT char *get_current_dir_name(void)
 {
-    note_where(__builtin_return_address(0));
+    note_asker(WHERE, __builtin_return_address(0));
     return REAL(get_current_dir_name)();
+}
+
+/* What the machine is called and which kernel it runs. */
+EXPORT int uname(struct utsname *out)
+{
+    note_asker(MACHINE, __builtin_return_address(0));
+    return REAL(uname)(out);
+}
+EXPORT int gethostname(char *out, size_t room)
+{
+    note_asker(MACHINE, __builtin_return_address(0));
+    return REAL(gethostname)(out, room);
+}
+int __gethostname_chk(char *, size_t, size_t);
+EXPORT int __gethostname_chk(char *out, size_t room, size_t size)
+{
+    note_asker(MACHINE, __builtin_return_address(0));
+    return REAL(__gethostname_chk)(out, room, size);
 }
 
 /* ---- listings ---- */
@@ -1818,6 +1837,7 @@ EXPORT long syscall(long n, ...)
     case SYS_execveat: return execveat(a, pb, (char *const *)c, (char *const *)d, e);
     case SYS_clock_gettime: if (is_wall(a)) note_clock(); break;
     case SYS_gettimeofday: note_clock(); break;
+    case SYS_uname: note_asker(MACHINE, __builtin_return_address(0)); break;
     case SYS_chdir: return chdir(pa);
     case SYS_exit_group: at_end(); break;
     }

@@ -30,7 +30,7 @@
 //! # What the kinds say
 //!
 //! Paths are absolute, without `.` and repeated slashes; `..` stays. An unfilled string is empty.
-//! OPEN (reads only), STAT, LSTAT, ABSENT, FAILED, LIST, READLINK, RESOLVE, LOADED, NET, WHERE and GETENV are told once
+//! OPEN (reads only), STAT, LSTAT, ABSENT, FAILED, LIST, READLINK, RESOLVE, LOADED, NET, WHERE, MACHINE and GETENV are told once
 //! per process and content (more often when there is very much to tell); GETENV of `CARGO_*` and `OUT_DIR`, and everything
 //! else, each time.
 //!
@@ -57,6 +57,7 @@
 //! | FORK | | | arg: the process it was copied from |
 //! | WHERE | object whose code asked | | getcwd or realpath; told once per object |
 //! | NATIVE | argument | | of a program that is about to be started: it ends in `=native` |
+//! | MACHINE | object whose code asked | | uname or gethostname; told once per object |
 //!
 //! A path search is one record: the directories before the one found are known from the name and PATH.
 //! Interpreters of scripts (`#!`) are an OPEN by the process that executes.
@@ -126,10 +127,11 @@ pub enum Kind {
     Fork,
     Where,
     Native,
+    Machine,
 }
 
 impl Kind {
-    const ALL: [Kind; 26] = [
+    const ALL: [Kind; 27] = [
         Kind::Start,
         Kind::Loaded,
         Kind::Open,
@@ -156,6 +158,7 @@ impl Kind {
         Kind::Fork,
         Kind::Where,
         Kind::Native,
+        Kind::Machine,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {

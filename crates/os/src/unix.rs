@@ -347,6 +347,12 @@ fn identity_of(cpuinfo: &[u8]) -> Vec<u8> {
     first.filter(|line| WANTED.iter().any(|w| line.starts_with(w.as_bytes()))).collect::<Vec<_>>().join(&b'\n')
 }
 
+/// What `uname` says: the machine's name, its kernel.
+pub fn machine_identity() -> Vec<u8> {
+    let it = rustix::system::uname();
+    [it.sysname(), it.nodename(), it.release(), it.version(), it.machine()].map(std::ffi::CStr::to_bytes).join(&b'\n')
+}
+
 /// An advisory lock on a file; the kernel frees it when its holder dies.
 pub struct Lock {
     file: File,
