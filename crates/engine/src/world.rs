@@ -428,7 +428,7 @@ mod tests {
         let start = kache_os::file_clock().unwrap();
         std::fs::write(&file, "1").unwrap();
         let (invocation, roots, memo) = (Invocation::snapshot(), Roots::default(), Memo::none());
-        let world = World::new(&invocation, &roots, &memo, &[], 0);
+        let world = World::new(&invocation, &roots, &memo, &[], 0, false);
         let input = Input::Path(bytes(&file).to_vec());
         world.freeze(&BTreeSet::from([input.clone()]));
         let frozen = world.state(&input);
