@@ -36,7 +36,7 @@ pub fn ci() -> Done {
         eprintln!("skipped: cargo deny: cargo-deny is not installed");
     }
     packages();
-    crate::quickstart::run()?;
+    crate::quickstart::run(false)?;
     test(&[])
 }
 

@@ -22,6 +22,7 @@ cargo xtask COMMAND
   frame FILE.svg   a picture of what a command shows on a terminal; `cargo xtask frame` tells how
   try [DIR]        what kache would do for a project (default: this one)
   quickstart       runs the commands of docs/quickstart.md in a new home and compares what they tell; `ci` does too
+  quickstart --clean    the same from a new clone, by the release build that the page shows: before a release
   bench            kache beside no cache, the floor and installed peers; `cargo xtask bench --help`
   bench hit        CPU time of one hit, and the start-up before a passthrough
   bench edit       the edit loop: plain cargo beside kache
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         Some("frame") => frame::run(rest),
         Some("try") => checks::try_project(rest),
         Some("docs") => docs::run(false),
-        Some("quickstart") => quickstart::run(),
+        Some("quickstart") if rest.is_empty() || rest == ["--clean"] => quickstart::run(!rest.is_empty()),
         Some("dist") => dist::run(),
         Some("bench") => bench::run(rest),
         Some("help" | "--help" | "-h") | None => {

@@ -3,7 +3,8 @@
 //!
 //! `...` in an expected line stands for anything, as a line of its own for any lines. A block `console screen` is one
 //! command that draws on a terminal; tmux is the terminal, and the lines must be on its screen. Knows nothing about the
-//! commands, but that the installed programs may as well be the debug build that the tests have made before.
+//! commands, but that the installed programs may as well be the debug build that the tests have made before, where not all is
+//! to be as a user has it.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::frame;
-use crate::system::{Done, about, find_on_path, root};
+use crate::system::{Done, about, find_on_path, root, told};
 
 const PAGE: &str = "docs/quickstart.md";
 
@@ -70,14 +71,17 @@ fn line_matches(expected: &str, line: &str) -> bool {
     }
 }
 
-pub fn run() -> Done {
+/// `clean`: in a new clone of what is committed, by the very command that the page shows, which compiles everything again.
+pub fn run(clean: bool) -> Done {
     let page = fs::read_to_string(root().join(PAGE)).map_err(|e| about(PAGE, e))?;
     let steps = steps(&page);
     if steps.is_empty() {
         return Err(format!("{PAGE} shows no commands"));
     }
     let dir = std::env::temp_dir().join(format!("kache-quickstart-{}", std::process::id()));
-    let done = within(&dir, &steps);
+    let sources = if clean { dir.join("clone") } else { root() };
+    let cloned = if clean { told(Command::new("git").args(["clone", "-q"]).arg(root()).arg(&sources)) } else { Ok(()) };
+    let done = cloned.and_then(|()| within(&dir, &steps, &sources));
     fs::remove_dir_all(&dir).map_err(|e| about(dir.display(), e))?;
     done
 }
@@ -106,17 +110,17 @@ fn environment(home: &Path) -> Done<Vec<(String, String)>> {
     Ok(env)
 }
 
-fn within(dir: &Path, steps: &[Step]) -> Done {
+fn within(dir: &Path, steps: &[Step], sources: &Path) -> Done {
     let home = dir.join("home");
     let env = environment(&home)?;
     let (place, variables) = (dir.join("cwd"), dir.join("environment"));
-    fs::write(&place, root().display().to_string()).map_err(|e| about(place.display(), e))?;
+    fs::write(&place, sources.display().to_string()).map_err(|e| about(place.display(), e))?;
     fs::write(&variables, "").map_err(|e| about(variables.display(), e))?;
     for step in steps {
         eprintln!("$ {}", step.command);
         let command = match step.command.strip_prefix("cargo install ") {
-            Some(rest) => install(rest),
-            None => step.command.clone(),
+            Some(rest) if sources == root() => install(rest),
+            _ => step.command.clone(),
         };
         // What one command changes in the shell, the next one finds.
         let script = format!(
