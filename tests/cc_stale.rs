@@ -769,6 +769,35 @@ fn times_in_a_precompiled_header() {
     }
 }
 
+/// Guards: of a header that did not change, a precompiled one that was made anew is another input.
+#[test]
+fn precompiled_header_made_anew() {
+    let test = "precompiled_header_made_anew";
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("h.h", "static int h;\n"), ("x.c", "int f(void) { return h; }\n")]);
+    for compilers in compilers(test) {
+        let (make, include) = match compilers {
+            LLVM => ("$CC -x c-header h.h -o h.pch", "$CC -include-pch h.pch"),
+            _ => ("$CC -x c-header h.h -o h.h.gch", "$CC -include h.h -Winvalid-pch"),
+        };
+        for round in 0..2 {
+            let header = fs::File::options().write(true).open(tree.path.join("h.h")).unwrap();
+            header.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000 + round)).unwrap();
+            tree.shell(compilers, &format!("{make} -DROUND={round}")).plain().run().ok();
+            let line = format!("{include} -c x.c -o x.o");
+            let plain = tree.shell(compilers, &line).plain().run();
+            let object = || fs::read(tree.path.join("x.o")).unwrap();
+            let expected = object();
+            for hit in [false, true] {
+                let ours = tree.shell(compilers, &line).run();
+                ours.same_as(&plain).check(object() == expected, "the object is the plain compiler's");
+                ours.check(ours.event("x.o").is_hit() == hit, "found only with that very file");
+            }
+        }
+    }
+}
+
 /// Guards: what comes in by a stream is read once and has no name to look at again.
 #[test]
 fn streams() {
