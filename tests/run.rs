@@ -410,6 +410,18 @@ fn standard_input() {
     out.ok().check(out.stdout.is_empty(), "nothing is read");
 }
 
+/// Guards: more than is kept in memory reaches the command whole, and is not stored.
+#[test]
+fn long_standard_input() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let long = "head -c 70000000 /dev/zero | tr '\\0' x";
+    let plain = tree.shell(GNU, &format!("{long} | md5sum")).plain().run();
+    let ours = tree.shell(GNU, &format!("{long} | {} run --stdin -- md5sum", kache().display())).run();
+    ours.same_as(&plain).check(ours.events[0].reason() == "stdin" && !ours.events[0].stored(), "too long to store");
+    assert!(files_below(&space.path("tmp")).is_empty(), "nothing is left");
+}
+
 #[test]
 fn mistakes() {
     let space = Space::new();

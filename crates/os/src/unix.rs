@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -295,9 +296,10 @@ pub fn umask() -> u32 {
     mask.as_raw_mode()
 }
 
-/// Whether programs may not be loaded from there.
+/// Whether programs may not be loaded from there; from a directory that is yet to be made, no more than from where it will be.
 pub fn forbids_execution(dir: &Path) -> bool {
-    rfs::statvfs(dir).is_ok_and(|s| s.f_flag.contains(rfs::StatVfsMountFlags::NOEXEC))
+    let there = dir.ancestors().find_map(|dir| rfs::statvfs(dir).ok());
+    there.is_some_and(|s| s.f_flag.contains(rfs::StatVfsMountFlags::NOEXEC))
 }
 
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
@@ -563,10 +565,20 @@ pub fn stdin_is_null() -> bool {
     stdin.is_some() && stdin == of(rfs::stat("/dev/null").map_err(Into::into))
 }
 
-/// Reads standard input to its end into memory, and puts that in its place: whoever reads it next finds it whole.
-pub fn keep_stdin() -> io::Result<File> {
+/// Reads standard input to its end, into memory, or where it is longer than `limit` into a file without a name, and puts
+/// that in its place: whoever reads it next finds it whole.
+pub fn keep_stdin(limit: u64, temp: &Path) -> io::Result<File> {
     let mut kept = File::from(rfs::memfd_create("kache-stdin", rfs::MemfdFlags::CLOEXEC)?);
-    io::copy(&mut io::stdin().lock(), &mut kept)?;
+    let mut stdin = io::stdin().lock();
+    if io::copy(&mut stdin.by_ref().take(limit + 1), &mut kept)? > limit {
+        let name = temp.join(format!("kache-stdin-{}", process_id()));
+        let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&name)?;
+        std::fs::remove_file(&name)?;
+        rewind(&kept)?;
+        io::copy(&mut kept, &mut file)?;
+        io::copy(&mut stdin, &mut file)?;
+        kept = file;
+    }
     rewind(&kept)?;
     rustix::stdio::dup2_stdin(&kept)?;
     Ok(kept)

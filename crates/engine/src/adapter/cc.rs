@@ -82,7 +82,7 @@ pub fn action(
         fields.push(("processor", kache_os::cpu_identity()));
     }
     if p.stdin {
-        fields.push(("stdin", kept_stdin()?.as_bytes().to_vec()));
+        fields.push(("stdin", kept_stdin(invocation)?.as_bytes().to_vec()));
     }
     let maps = maps(&p, &roots, settings);
     fields.extend(maps.iter().map(|map| ("map", [map.flag, map.to].concat().into_bytes())));

@@ -90,7 +90,7 @@ pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Re
         out.push(invocation.cwd.clone());
     }
     if asked.stdin {
-        fields.push(("stdin", super::kept_stdin()?.as_bytes().to_vec()));
+        fields.push(("stdin", super::kept_stdin(invocation)?.as_bytes().to_vec()));
     } else {
         kache_os::empty_stdin().map_err(|e| Why::new(Reason::Stdin, e))?;
     }

@@ -78,12 +78,13 @@ fn plain_dir(dir: PathBuf) -> PathBuf {
 }
 
 /// Standard input as an input: its digest. It is kept for the tool, whole, whatever comes of it.
-fn kept_stdin() -> Result<Digest, Why> {
+fn kept_stdin(invocation: &Invocation) -> Result<Digest, Why> {
     const LIMIT: u64 = 64 << 20;
     if kache_os::is_terminal_input() {
         return Err(Reason::Stdin.into());
     }
-    let kept = kache_os::keep_stdin().map_err(|e| Why::new(Reason::Stdin, e))?;
+    let kept =
+        kache_os::keep_stdin(LIMIT, &invocation.cwd.join(invocation.temp())).map_err(|e| Why::new(Reason::Stdin, e))?;
     if kache_os::fstat(&kept).map_or(u64::MAX, |m| m.size) > LIMIT {
         return Err(Why::new(Reason::Stdin, "longer than 64 MiB"));
     }
