@@ -60,7 +60,9 @@ extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
 }
 
 fn settings(invocation: &Invocation) -> Settings {
-    Settings::resolve(&|name| invocation.text_var(name), &kache_engine::project_dirs(invocation))
+    let mut settings = Settings::resolve(&|name| invocation.text_var(name), &kache_engine::project_dirs(invocation));
+    kache_engine::observe_if_possible(&mut settings);
+    settings
 }
 
 fn command(args: &[OsString]) -> ! {

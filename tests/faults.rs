@@ -284,6 +284,43 @@ fn cache_directory_is_a_file() {
     assert_eq!(fs::read_to_string(space.cache()).unwrap(), "not a directory");
 }
 
+/// Guards: where the observer can't be loaded, declared inputs are cached, and a build says why it is fewer things.
+#[test]
+fn cache_that_forbids_execution() {
+    let test = "cache_that_forbids_execution";
+    let space = Space::new();
+    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "noexec", "none"], &space.cache()) else {
+        return skip(test, "cannot mount a tmpfs");
+    };
+    let tree = space.tree("w");
+    tree.write("x.c", "int f(void) { return 1; }\n");
+    for compilers in compilers(test) {
+        let object = |run: Run<'_>| {
+            let out = run.run();
+            out.ok();
+            let bytes = std::fs::read(tree.path.join("x.o")).unwrap();
+            tree.remove("x.o");
+            (out, bytes)
+        };
+        let compile = || tree.shell(compilers, "$CC -c x.c -o x.o");
+        let (_, expected) = object(compile().plain());
+        for outcome in ["miss", "hit"] {
+            let (out, bytes) = object(compile());
+            out.check(out.outcome("x.o") == outcome && bytes == expected, outcome);
+        }
+    }
+    let unit = Unit::new(&space);
+    for outcome in ["miss", "hit"] {
+        let out = unit.compile().run();
+        unit.assert_right(&out);
+        out.check(out.actions().all(|e| e.outcome() == outcome), outcome);
+    }
+    let project = space.tree("project");
+    app_with_part(&project, "pub fn tell() -> u32 { 1 }\n");
+    let build = project.cargo("build").under(&["sh", "-c", "\"$0\" \"$@\" 2>&1 | cat"]).run();
+    build.ok().check(build.stdout.matches("forbids execution").count() == 1, "it is told, once");
+}
+
 #[test]
 fn full_disk() {
     let space = Space::new();

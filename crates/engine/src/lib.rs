@@ -37,6 +37,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use world::World;
 
+/// Where nothing can be observed, inputs are declared; the observer is loaded from the cache.
+pub fn observe_if_possible(settings: &mut Settings) {
+    if !settings.observe || settings.disabled {
+        return;
+    }
+    settings.observe = kache_observe::SUPPORTED;
+    if settings.observe && kache_os::forbids_execution(&settings.cache_dir) {
+        settings.observe = false;
+        let place = settings.cache_dir.display();
+        settings.warnings.push(format!("{place} forbids execution, so inputs are declared (kache doctor tells more)"));
+    }
+}
+
 /// One invocation with the cache it uses.
 pub struct Session<'a> {
     pub invocation: &'a Invocation,

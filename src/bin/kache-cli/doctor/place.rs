@@ -133,7 +133,7 @@ fn abilities(dir: &Path) -> Finding {
     let text = format!("of the cache: {way}; times in {times}");
     if kache_os::forbids_execution(dir) {
         let advice = "mount it without noexec, or set KACHE_CACHE_DIR to another place";
-        return problem(ABOUT, format!("{text}; nothing may be loaded from there, so the observer can't be"), advice);
+        return problem(ABOUT, format!("{text}; nothing may be loaded from there, so inputs are declared"), advice);
     }
     if times == "nanoseconds" {
         ok(ABOUT, text)
