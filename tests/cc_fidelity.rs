@@ -444,22 +444,68 @@ fn restored_files_have_the_time_of_the_restore() {
     assert!(time("x.o") > time("later"), "make goes by it");
 }
 
+/// The beginning of a command line that runs the rest as somebody whom permissions stop; nothing where the tests run so.
+fn unprivileged(test: &str) -> Option<&'static str> {
+    if !is_root() {
+        return Some("");
+    }
+    if Command::new("setpriv").arg("--version").output().is_err() {
+        skip(test, "root may do everything, and there is no setpriv");
+        return None;
+    }
+    Some("setpriv --reuid=65534 --regid=65534 --clear-groups")
+}
+
+/// Whoever it is may write in the tree and into the cache.
+fn open_to_all(space: &Space, tree: &Tree<'_>) {
+    fs::create_dir(space.cache()).unwrap();
+    for dir in [space.path(""), space.site(""), tree.path.clone(), space.cache(), space.path("tmp")] {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+}
+
+/// Guards: a directory on `PATH` that may not be searched keeps nothing from being cached, until it may.
+#[test]
+fn closed_directory_on_the_path() {
+    let test = "closed_directory_on_the_path";
+    let Some(drop) = unprivileged(test) else { return };
+    if !on_path("gcc") {
+        return skip(test, "no gcc");
+    }
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.c", HELLO);
+    write_script(&tree.path.join("closed/as"), "#!/bin/sh\nexec /usr/bin/as --defsym opened=1 \"$@\"\n");
+    open_to_all(&space, &tree);
+    let closed = |mode| fs::set_permissions(tree.path.join("closed"), fs::Permissions::from_mode(mode)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", tree.path.join("closed").display());
+    let build = |mode: Mode| {
+        let out =
+            tree.shell(GNU, "$DROP sh -c '$CC -c x.c -o x.o'").env("DROP", drop).env("PATH", &path).mode(mode).run();
+        out.ok();
+        (out, fs::read(tree.path.join("x.o")).unwrap())
+    };
+    closed(0o000);
+    let plain = build(Mode::Plain).1;
+    assert!(build(Mode::Observed).1 == plain);
+    let (again, object) = build(Mode::Observed);
+    again.all_hit();
+    assert!(object == plain);
+    closed(0o755);
+    let (ours, plain) = (build(Mode::Observed).1, build(Mode::Plain).1);
+    assert!(ours == plain && ours != object, "what is found there now counts");
+}
+
 /// Guards: where a result may not be written the compiler's own words and end are seen, though there is a result to restore;
 /// and a file that may not be written is treated as the compiler treats it.
 #[test]
 fn unwritable_output() {
     let test = "unwritable_output";
-    if is_root() && Command::new("setpriv").arg("--version").output().is_err() {
-        return skip(test, "root may write everywhere, and there is no setpriv");
-    }
-    let drop = if is_root() { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };
+    let Some(drop) = unprivileged(test) else { return };
     let space = Space::new();
     let tree = space.tree("w");
     tree.write("x.c", HELLO);
-    fs::create_dir(space.cache()).unwrap();
-    for dir in [space.path(""), space.site(""), tree.path.clone(), space.cache(), space.path("tmp")] {
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-    }
+    open_to_all(&space, &tree);
     for compilers in compilers(test) {
         let build = |line: &str, mode: Mode| {
             let script = format!("chmod 777 out; $DROP sh -c '{line}'; end=$?; chmod -R u+w out; exit $end");

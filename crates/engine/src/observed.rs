@@ -61,6 +61,8 @@ struct History {
     found: bool,
     /// The first touch found nothing there.
     missed: bool,
+    /// Every touch failed by this error (0: not so), which is no "not there": a directory that may not be searched.
+    failed: i32,
     /// So it did for a program that is none of the table: it may do something else where there is something.
     counts: bool,
     /// Its content was read.
@@ -327,6 +329,7 @@ impl Reading<'_> {
         // By a link that is there only after the run, nothing can be looked at before it.
         let input = input(self.stored(if place == p { p } else { &name }));
         let history = self.paths.entry(name.clone()).or_default();
+        history.failed = 0;
         if !history.found && !history.missed && !history.written {
             history.found = found;
             history.missed = !found;
@@ -405,7 +408,17 @@ impl Reading<'_> {
                 }
             }
             Touch::Absent => self.look(&r.a, false, Input::Path),
-            Touch::Stat | Touch::Failed | Touch::Loaded => self.look(&r.a, true, Input::Path),
+            Touch::Stat | Touch::Loaded => self.look(&r.a, true, Input::Path),
+            Touch::Failed => {
+                let place = self.through_links(&r.a, true);
+                let name = self.plain(&place);
+                let before = self.paths.get(&name).copied().unwrap_or_default();
+                self.look(&r.a, true, Input::Path);
+                let (first, error) = (!before.found && !before.missed && !before.written, i32::from(r.err));
+                if let Some(history) = self.paths.get_mut(&name).filter(|_| first || before.failed == error) {
+                    history.failed = error;
+                }
+            }
             // What was executed, and is an input, led to it: a shim, or a search.
             Touch::Start if self.kache.as_deref() == Some(path(&r.a)) => {}
             Touch::Start => self.look(&r.a, true, Input::Path),

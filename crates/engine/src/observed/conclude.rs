@@ -206,6 +206,7 @@ impl Reading<'_> {
                 }
                 Ok(true)
             }
+            Err(e) if history.failed != 0 && e.raw_os_error() == Some(history.failed) => Ok(true),
             Err(_) if history.found && self.world.roots.innermost(bytes(place)) == Some(Root::Temp) => Ok(false),
             Err(_) if history.found => not(Reason::ChangedInput),
             Err(_) if matches!(self.world.state(input), State::Absent | State::Failed(_)) => Ok(true),
