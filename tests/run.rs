@@ -348,6 +348,22 @@ fn another_machine() {
     }
 }
 
+/// Guards: thousands of small files are stored and found, and do not all stand in one record.
+#[test]
+fn very_many_small_files() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    write_file(&tree.path.join("small"), &"x".repeat(15_000));
+    let line = "-- sh -c 'mkdir d; x=$(cat small); for i in $(seq 620); do echo $i $x >d/$i; done'";
+    for outcome in ["miss", "hit"] {
+        tree.remove("d");
+        let out = run(&tree, line).run();
+        out.ok().check(out.outcome("sh") == outcome, outcome);
+    }
+    let entries = files_below(&space.cache().join("v1/entries"));
+    assert!(entries.iter().all(|entry| fs::metadata(entry).unwrap().len() < 1 << 20), "no record holds them all");
+}
+
 /// Guards: a pipe that a command makes for itself, as make does for its jobserver, is its own.
 #[test]
 fn pipe_of_its_own() {

@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 /// Outputs up to this size stand in the entry itself: one file less to open on a hit.
 const INLINE: u64 = 16 * 1024;
 
+/// More of them than this in one entry are better read one by one than with each look at the entry.
+const INLINE_ALL: u64 = 8 << 20;
+
 /// Text longer than this is not searched for places; it is stored as bytes (and bound, if it holds one).
 const TEXT_LIMIT: u64 = 16 << 20;
 
@@ -55,7 +58,8 @@ impl Session<'_> {
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
         self.install_script(action).map_err(failed)?;
         let mut leaked = BTreeSet::new();
-        let outputs = self.outputs(action, world, &written, ran, &mut leaked)?;
+        let mut outputs = self.outputs(action, world, &written, ran, &mut leaked)?;
+        self.bound_inlined(&mut outputs).map_err(failed)?;
         let form = if action.json { Form::Json } else { Form::Plain };
         let checkout = action.roots.of_checkout();
         let [stdout, stderr] = [&ran.stdout, &ran.stderr].map(|stream| {
@@ -332,6 +336,34 @@ impl Session<'_> {
         let digest = Digest::of(&data);
         self.store.put_bytes(&data, &digest)?;
         Ok(Data::Blob { digest, size: data.len() as u64 })
+    }
+
+    /// Where an entry would hold very many small files, they become blobs after all.
+    fn bound_inlined(&self, outputs: &mut [Found]) -> io::Result<()> {
+        let inlined = |found: &Found| match &found.output.kind {
+            OutputKind::File { data: Data::Inline(data), .. } | OutputKind::Text { data: Data::Inline(data), .. } => {
+                data.len() as u64
+            }
+            _ => 0,
+        };
+        if outputs.iter().map(inlined).sum::<u64>() <= INLINE_ALL {
+            return Ok(());
+        }
+        for found in outputs {
+            let (data, file) = match &mut found.output.kind {
+                OutputKind::File { data, executable } => (data, Some(*executable)),
+                OutputKind::Text { data, .. } => (data, None),
+                OutputKind::Symlink(_) | OutputKind::Dir => continue,
+            };
+            let Data::Inline(bytes) = &*data else { continue };
+            let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+            match file {
+                Some(executable) => self.store.put_file(&found.place, &digest, executable, false).map(drop)?,
+                None => self.store.put_bytes(bytes, &digest).map(drop)?,
+            }
+            *data = Data::Blob { digest, size };
+        }
+        Ok(())
     }
 
     /// Who reads this output next finds its digest on record, however new it is.

@@ -156,7 +156,7 @@ impl Store {
         sets.retain(|s| s.inputs != set.inputs);
         sets.insert(0, set);
         sets.truncate(PATH_SETS);
-        self.publish(&self.sharded("actions", weak), &record::encode(record::ACTION, &sets))
+        self.publish(&self.sharded("actions", weak), &record::encode(record::ACTION, &sets)?)
     }
 
     /// Damaged or missing: none. Whether its blobs are there is asked by [`Store::check_blob`].
@@ -165,7 +165,7 @@ impl Store {
     }
 
     pub fn put_entry(&self, strong: &Digest, entry: &Entry) -> io::Result<()> {
-        self.publish(&self.sharded("entries", strong), &record::encode(record::ENTRY, entry))
+        self.publish(&self.sharded("entries", strong), &record::encode(record::ENTRY, entry)?)
     }
 
     /// For an entry that can't be served: its path set leads nowhere then, and the action runs again.
@@ -189,7 +189,7 @@ impl Store {
     }
 
     pub fn put_inputs(&self, strong: &Digest, inputs: &Inputs) -> io::Result<()> {
-        self.publish(&self.sharded("inputs", strong), &record::encode(record::INPUTS, inputs))
+        self.publish(&self.sharded("inputs", strong), &record::encode(record::INPUTS, inputs)?)
     }
 
     /// The lock of an action in flight; `Ok(None)` when its holder took longer than `limit`.

@@ -18,13 +18,17 @@ pub const INPUTS: &[u8; 8] = b"kacheIN1";
 /// Larger than any honest record: path sets of the largest links are below 1 MB, captured messages below 16 MB.
 const LIMIT: u64 = 64 << 20;
 
-pub fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> Vec<u8> {
+/// Fails for what [`look`] would refuse.
+pub fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> std::io::Result<Vec<u8>> {
     let payload = postcard::to_stdvec(value).unwrap_or_default();
     let mut out = Vec::with_capacity(40 + payload.len());
     out.extend_from_slice(magic);
     out.extend_from_slice(Digest::of(&payload).as_bytes());
     out.extend_from_slice(&payload);
-    out
+    if out.len() as u64 > LIMIT {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(out)
 }
 
 pub fn decode<T: DeserializeOwned>(magic: &[u8; 8], data: &[u8]) -> Option<T> {
@@ -61,7 +65,7 @@ mod tests {
     #[test]
     fn damage_is_a_miss() {
         let value = vec![(1u32, "one".to_string()), (2, "two".to_string())];
-        let good = encode(ENTRY, &value);
+        let good = encode(ENTRY, &value).unwrap();
         assert_eq!(decode::<Vec<(u32, String)>>(ENTRY, &good), Some(value));
         for at in 0..good.len() {
             let mut bad = good.clone();
