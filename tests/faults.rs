@@ -67,7 +67,7 @@ const MANY_STEPS: u32 = 200;
 fn killed_at_every_step_of_storing() {
     let space = Space::new();
     let unit = Unit::new(&space);
-    for step in 1.. {
+    for step in 0.. {
         assert!(step < MANY_STEPS, "no end of the steps");
         remove(&space.cache());
         let out = unit.compile().env("KACHE_KILL_AT", step.to_string()).run();
@@ -90,7 +90,7 @@ fn killed_at_every_step_of_restoring() {
     unit.compile().run().ok();
     let (cache, kept) = (space.cache(), space.path("kept"));
     copy_dir(&cache, &kept);
-    for step in 1.. {
+    for step in 0.. {
         assert!(step < MANY_STEPS, "no end of the steps");
         remove(&cache);
         copy_dir(&kept, &cache);
@@ -128,6 +128,51 @@ fn killed_while_storing_a_whole_build() {
             tree.cargo("build").run().ok();
             assert_eq!(tree.execute("target/debug/app").stdout, "7\n");
             tree.clean();
+        }
+    }
+}
+
+/// A build script's launcher, its real program, its tree of files and an executable, each at every step of a restore.
+#[test]
+fn killed_at_every_step_of_restoring_a_whole_build() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    app_with_part(&tree, "include!(concat!(env!(\"OUT_DIR\"), \"/sub/code.rs\"));\n");
+    tree.write(
+        "part/build.rs",
+        "fn main() { let out = std::env::var(\"OUT_DIR\").unwrap();
+         std::fs::create_dir(format!(\"{out}/sub\")).unwrap();
+         std::fs::write(format!(\"{out}/more\"), [7; 40_000]).unwrap();
+         std::fs::write(out + \"/sub/code.rs\", \"pub fn tell() -> u32 { 7 }\").unwrap(); }\n",
+    );
+    // Arms one action.
+    let wrapper = space.path("wrapper/kache");
+    let arm = "case \"$*\" in *\"$ARMED\"*) export KACHE_KILL_AT=$STEP ;; *) unset KACHE_KILL_AT ;; esac";
+    write_script(&wrapper, &format!("#!/bin/sh\n{arm}\nexec {} \"$@\"\n", kache().display()));
+    let flags = format!("--remap-path-prefix={}=.", tree.path.display());
+    let run = tree.cargo("build").plain().env("RUSTFLAGS", flags).env("KACHE_CACHE_DIR", space.cache());
+    run.clone().run().ok();
+    let plain = tree.snapshot();
+    tree.clean();
+    let run = run.env("RUSTC_WRAPPER", &wrapper).env("KACHE_CONFIG", space.path("user.toml"));
+    run.clone().run().ok();
+    let compile = |name: &str| format!("--crate-name {name} ");
+    for armed in [compile("build_script_build"), "--build-script".into(), compile("part"), compile("app")] {
+        for step in 0.. {
+            assert!(step < MANY_STEPS, "no end of the steps");
+            tree.clean();
+            let out = run.clone().env("ARMED", &armed).env("STEP", step.to_string()).run();
+            if out.status.success() {
+                out.all_hit().check(step > 1, &format!("restoring has steps: {armed} {step}"));
+                break;
+            }
+            out.check(out.stderr.contains("SIGKILL"), "it fails by being killed");
+            // In the tree as it was left.
+            run.clone().run().ok();
+            tree.snapshot()
+                .only(|p| !p.file_name().unwrap().to_string_lossy().starts_with(".kache-"))
+                .same_bytes(&plain);
+            assert_eq!(tree.execute("target/debug/app").stdout, "7\n");
         }
     }
 }
