@@ -235,7 +235,7 @@ fn search_path(trace: &Trace, index: usize) -> Option<&[u8]> {
         return None;
     }
     let later = trace.records[index + 1..].iter();
-    later.take(64).find(|r| r.kind == Touch::SearchPath && r.pid == record.pid).map(|r| r.a.as_slice())
+    later.filter(|r| r.pid == record.pid).take(64).find(|r| r.kind == Touch::SearchPath).map(|r| r.a.as_slice())
 }
 
 /// Build scripts' real programs are Rust: their symbols tell. Others that are not in the table may read all.
