@@ -11,6 +11,7 @@ struct Three {
     miss: Outcome,
     hit: Outcome,
     plain: Outcome,
+    miss_files: Snapshot,
     hit_files: Snapshot,
     plain_files: Snapshot,
 }
@@ -22,9 +23,9 @@ fn three(tree: &Tree<'_>, run: &Run<'_>) -> Three {
         (out, tree.snapshot())
     };
     let (plain, plain_files) = build(run.clone().plain());
-    let (miss, _) = build(run.clone());
+    let (miss, miss_files) = build(run.clone());
     let (hit, hit_files) = build(run.clone());
-    Three { miss, hit, plain, hit_files, plain_files }
+    Three { miss, hit, plain, miss_files, hit_files, plain_files }
 }
 
 /// The user's map makes outputs comparable byte for byte: kache's own flags come first and the last match wins.
@@ -39,6 +40,7 @@ fn outputs_are_those_of_the_plain_compiler() {
     app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
     let three = three(&tree, &mapped(&tree, "build"));
     three.hit.ok().all_hit();
+    three.miss_files.same_bytes(&three.plain_files);
     three.hit_files.same_bytes(&three.plain_files);
 }
 
@@ -51,6 +53,7 @@ fn without_any_map_names_and_behaviour_are_those_of_the_plain_compiler() {
     let plain = tree.execute("target/debug/app");
     let three = three(&tree, &tree.cargo("build"));
     three.hit.ok().all_hit();
+    three.miss_files.same_names(&three.plain_files);
     three.hit_files.same_names(&three.plain_files);
     tree.execute("target/debug/app").same_as(&plain);
 }
@@ -65,6 +68,38 @@ fn warnings_are_replayed() {
         three.plain.check(three.plain.stderr.contains("unused"), "the compiler warns");
         three.miss.same_as(&three.plain);
         three.hit.all_hit().same_as(&three.plain);
+    }
+}
+
+/// Without cargo between: not one byte of either stream is another one.
+#[test]
+fn streams_are_those_of_the_compiler_byte_for_byte() {
+    let formats = [
+        "",
+        "--color always",
+        "--error-format short",
+        "--error-format json",
+        "--error-format=json --json=diagnostic-rendered-ansi,artifacts,future-incompat --diagnostic-width 70",
+        "--print crate-name --print file-names --print link-args",
+    ];
+    for format in formats {
+        let space = Space::new();
+        let tree = space.tree("w");
+        tree.write("x.rs", "fn never() {}\npub fn tell() -> &'static str { let ünused = 2; \"\\\\ \\\"\" }\n");
+        let build = |mode| {
+            tree.clean();
+            fs::create_dir_all(tree.path.join("target")).unwrap();
+            let args = "--crate-name x --edition=2024 --crate-type lib x.rs --emit=dep-info,metadata,link \
+                        -C metadata=1 -C extra-filename=-1 --out-dir target";
+            let out = tree.rustc(args).args(format).mode(mode).run();
+            out.ok().check(format.contains("print") || out.stderr.contains("unused"), "the compiler warns");
+            out
+        };
+        let [plain, miss, hit] = [Mode::Plain, Mode::Observed, Mode::Observed].map(build);
+        for out in [&miss, &hit] {
+            assert_eq!((&out.stdout, &out.stderr), (&plain.stdout, &plain.stderr), "{}", out.world());
+        }
+        hit.check(format.contains("print") || hit.all_hit().count("hit") == 1, "found");
     }
 }
 
@@ -227,11 +262,12 @@ fn restored_executables_run() {
 fn modes_are_what_the_umask_gives() {
     let space = Space::new();
     let tree = space.tree("w");
-    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    app_with_part(&tree, &format!("pub fn tell() -> u32 {{ 1 }}\n{}", interface()));
     for umask in ["022", "077", "002"] {
         let line = format!("umask {umask}; exec \"$@\"");
         let three = three(&tree, &mapped(&tree, "build").under(&["sh", "-c", &line, "sh"]));
         three.hit.ok().all_hit();
+        three.miss_files.same_modes(&three.plain_files);
         three.hit_files.same_modes(&three.plain_files);
     }
 }
@@ -261,9 +297,10 @@ fn panics_tell_the_place_as_without_kache() {
     };
     tree.cargo("build").plain().run().ok();
     let plain = [run(""), run("more")];
-    for _ in 0..2 {
+    for round in 0..3 {
         tree.clean();
-        tree.cargo("build").run().ok();
+        let out = tree.cargo("build").run();
+        out.ok().check(round == 0 || out.all_hit().count("hit") > 0, "found again");
         assert_eq!([run(""), run("more")], plain);
     }
 }
@@ -271,13 +308,14 @@ fn panics_tell_the_place_as_without_kache() {
 #[test]
 fn dependency_files_name_this_checkout() {
     let space = Space::new();
-    let files = |at: &str| {
+    for (round, at) in ["one", "two with a space", "one"].into_iter().enumerate() {
         let tree = space.tree(at);
         app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
         let (mut plain, mut kache) = (Vec::new(), Vec::new());
         for (mode, found) in [(Mode::Plain, &mut plain), (Mode::Observed, &mut kache)] {
             tree.clean();
-            tree.cargo("build").mode(mode).run().ok();
+            let out = tree.cargo("build").mode(mode).run();
+            out.ok().check(mode == Mode::Plain || round == 0 || out.all_hit().count("hit") > 0, "found again");
             let below = files_below(&tree.path.join("target"));
             for path in below.iter().filter(|p| p.extension().is_some_and(|e| e == "d")) {
                 found.push((path.clone(), fs::read_to_string(path).unwrap()));
@@ -285,10 +323,40 @@ fn dependency_files_name_this_checkout() {
         }
         assert!(!plain.is_empty());
         assert_eq!(kache, plain);
-    };
-    files("one");
-    files("two with a space");
-    files("one");
+    }
+}
+
+/// The executable is the same for all checkouts; a debugger shows the sources of the one it is run in.
+#[test]
+fn debuggers_find_the_sources_of_this_checkout() {
+    if !on_path("gdb") {
+        return skip("debuggers_find_the_sources_of_this_checkout", "gdb is not installed");
+    }
+    let space = Space::new();
+    for at in ["first", "second/place"] {
+        let tree = space.tree(at);
+        app_with_part(&tree, "pub fn tell() -> u32 {\n    let told = 1;\n    told\n}\n");
+        let gdb = |of: &str| {
+            let list = format!("list {of}");
+            let line = ["-q", "-nx", "-batch", "-ex", &list, "-ex", "info source", "target/debug/app"];
+            let out = line.iter().fold(space.command("gdb", &tree.path), |run, arg| run.arg(arg)).run();
+            let located = out.stdout.lines().find(|l| l.starts_with("Located in ")).map(str::to_owned);
+            let text = out.stdout.split("Current source file").next().map(str::to_owned);
+            (text, located)
+        };
+        tree.cargo("build").plain().run().ok();
+        let plain = [gdb("app::main"), gdb("part::tell")];
+        tree.clean();
+        let out = tree.cargo("build").run();
+        out.ok().check(at == "first" || out.all_hit().count("hit") == 2, "found in the second");
+        assert_eq!([gdb("app::main"), gdb("part::tell")], plain);
+        for ((text, located), (code, file)) in
+            plain.iter().zip([("part::tell()", "src/main.rs"), ("told = 1", "part/src/lib.rs")])
+        {
+            assert!(text.as_ref().is_some_and(|t| t.contains(code)), "{text:?}");
+            assert_eq!(located.as_deref(), Some(&*format!("Located in {}", tree.path.join(file).display())));
+        }
+    }
 }
 
 #[test]
@@ -323,27 +391,29 @@ fn rewriting_restored_files_does_not_reach_the_store() {
 }
 
 #[test]
-fn a_write_through_a_linked_rlib_is_found() {
+fn a_write_through_a_linked_library_is_found() {
     let space = Space::new();
     let tree = space.tree("w");
-    app_with_part(&tree, "pub fn tell() -> u32 { 1 }\n");
+    app_with_part(&tree, &format!("pub fn tell() -> u32 {{ 1 }}\n{}", interface()));
     let run = mapped(&tree, "build");
     let three = three(&tree, &run);
-    for path in files_below(&tree.path.join("target/debug/deps")) {
-        if path.extension().is_some_and(|e| e == "rlib") {
-            if fs::metadata(&path).unwrap().nlink() > 1 {
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-            }
-            let mut bytes = fs::read(&path).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            fs::write(&path, bytes).unwrap();
+    three.hit.all_hit();
+    for kind in ["rlib", "rmeta"] {
+        let below = files_below(&tree.path.join("target/debug/deps"));
+        let files: Vec<_> = below.iter().filter(|p| p.extension().is_some_and(|e| e == kind)).collect();
+        assert_eq!(files.len(), 1, "{kind}");
+        let linked = |path: &std::path::Path| fs::metadata(path).unwrap().nlink() > 1;
+        assert_eq!(linked(files[0]), below.iter().any(|p| linked(p) && p.extension().is_some_and(|e| e == "rlib")));
+        fs::set_permissions(files[0], fs::Permissions::from_mode(0o644)).unwrap();
+        let mut bytes = fs::read(files[0]).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(files[0], bytes).unwrap();
+        for _ in 0..2 {
+            tree.clean();
+            run.clone().run().ok();
+            tree.snapshot().same_bytes(&three.plain_files);
         }
-    }
-    for _ in 0..2 {
-        tree.clean();
-        run.clone().run().ok();
-        tree.snapshot().same_bytes(&three.plain_files);
     }
 }
 

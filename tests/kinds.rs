@@ -18,11 +18,12 @@ fn restored_with<'s>(tree: &Tree<'s>, args: &str, with: impl Fn(Run<'s>) -> Run<
         (out, tree.snapshot())
     };
     let (said, plain) = build(Mode::Plain);
-    let (miss, _) = build(Mode::Observed);
+    let (miss, compiled) = build(Mode::Observed);
     miss.check(miss.actions().all(|e| e.stored()), "all of it is stored");
+    miss.same_as(&said);
+    compiled.same_bytes(&plain);
     let (hit, files) = build(Mode::Observed);
-    hit.all_hit();
-    assert_eq!(hit.said(), said.said());
+    hit.all_hit().same_as(&said);
     files.same_bytes(&plain);
     files
 }
