@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::common::*;
 
@@ -412,10 +411,34 @@ fn read_only_cache() {
     let Some(_read_only) = ReadOnly::new(&space.cache()) else {
         return skip("read_only_cache", "root may write everywhere, and cannot mount");
     };
-    // What is there may be used; what is not there is compiled.
-    unit.assert_right(&unit.compile().run());
+    // What is there is used; what is not there is compiled. No event can be written that would tell.
+    let log = space.path("strace.log");
+    let compilers = |run: Run<'_>| {
+        let run = match on_path("strace") {
+            true => run.under(&["strace", "-f", "-qq", "-e", "trace=execve", "-o", log.to_str().unwrap()]),
+            false => run,
+        };
+        let out = run.run();
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        let programs = log.lines().filter(|l| l.ends_with(" = 0")).filter_map(|l| l.split('"').nth(1));
+        (out, programs.filter(|p| p.ends_with("/rustc")).count())
+    };
+    if !on_path("strace") {
+        skip("read_only_cache", "strace is not installed: not seen whether the hit was one");
+    }
+    let (out, started) = compilers(unit.compile());
+    unit.assert_right(&out);
+    out.check(started == 0, "what is there is used");
     unit.tree.write("unit.rs", "#![no_std]\npub fn tell() -> u32 { let unused = 3; 2 }\n");
-    unit.compile().run().ok();
+    let plain = unit.compile().plain().run();
+    let files = unit.outputs();
+    let (out, started) = compilers(unit.compile());
+    out.ok().check(started == 1 || !on_path("strace"), "what is not there is compiled");
+    out.check(out.stderr.starts_with(&plain.stderr) && out.stdout == plain.stdout, "the compiler's words come first");
+    let more: Vec<&str> = out.stderr[plain.stderr.len()..].lines().collect();
+    let one = |line: &str| line.starts_with("kache: warning: the result could not be written");
+    out.check(more.iter().all(|line| one(line)) && more.len() < 2, "one line tells why it is not stored");
+    unit.outputs().same_bytes(&files);
 }
 
 #[test]
@@ -438,22 +461,23 @@ fn no_permission() {
 
 #[test]
 fn cache_vanishes_during_the_build() {
-    let space = Space::new();
-    let unit = Unit::new(&space);
-    let tree = &unit.tree;
-    let slow = "const fn busy(n: u64) -> u64 { let mut i = 0; let mut x = 1u64;\n\
-                while i < n { x = x.wrapping_mul(31) ^ i; i += 1; } x }\n\
-                #[allow(long_running_const_eval)] pub const X: u64 = busy(4_000_000);\n";
-    let text = format!("{}{slow}", tree.read("unit.rs"));
-    tree.write("unit.rs", &text);
-    let mut running = unit.compile().spawn();
-    while running.is_running() && files_below(&tree.path.join("target/debug/deps")).is_empty() {
-        std::thread::sleep(Duration::from_millis(5));
+    for when in ["before", "after"] {
+        let space = Space::new();
+        let unit = Unit::new(&space);
+        let plain = unit.compile().plain().run();
+        let pause = Pause::new(&space, "unit", when);
+        let run = || unit.compile().compiler(&pause.rustc);
+        let mut out = pause.during(run(), || remove(&space.cache()));
+        unit.assert_right(&out);
+        // The one thing that shows, and is documented: a program that starts then is told that the observer is gone.
+        out.stderr = out.stderr.split_inclusive('\n').filter(|l| !l.starts_with("ERROR: ld.so:")).collect();
+        out.same_as(&plain);
+        for round in 0..2 {
+            let out = run().run();
+            unit.assert_right(&out);
+            out.same_as(&plain).check(round == 0 || out.all_hit().count("hit") == 1, "found again");
+        }
     }
-    let _ = fs::remove_dir_all(space.cache());
-    running.wait().ok();
-    unit.compile().run().ok();
-    unit.compile().run().ok();
 }
 
 #[test]

@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::common::*;
 
@@ -428,30 +427,39 @@ fn extern_of_the_same_name() {
     let space = Space::new();
     let tree = space.tree("w");
     tree.write("user.rs", "pub fn tell() -> u32 { part::N }\n");
-    let part = |n: u32| {
+    // Into an empty directory, as `deps/libpart…` and `out/libuser…`.
+    let compile = |dir: &str, rest: &str, mode| {
+        tree.remove(dir);
+        fs::create_dir(tree.path.join(dir)).unwrap();
+        let args = format!("--edition=2024 --crate-type lib --emit=dep-info,metadata,link --out-dir {dir} {rest}");
+        let map = format!("--remap-path-prefix={}=.", tree.path.display());
+        let out = tree.rustc(&args).arg(map).mode(mode).cache(&space.path(&format!("cache-{mode:?}"))).run();
+        out.ok();
+        out
+    };
+    let part = |n: u32, mode| {
         tree.write("part.rs", &format!("pub const N: u32 = {n};\n"));
-        tree.rustc("--crate-name part --edition=2024 --crate-type lib part.rs --emit=metadata,link --out-dir deps")
-            .plain()
-            .run()
-            .ok();
+        compile("deps", "--crate-name part part.rs -C metadata=1", mode)
     };
     let user = |mode| {
-        let args = "--crate-name user --edition=2024 --crate-type lib user.rs --emit=dep-info,metadata,link \
-                    -C metadata=1 -C extra-filename=-1 --out-dir out -L dependency=deps --extern part=deps/libpart.rmeta";
-        tree.remove("out");
-        fs::create_dir(tree.path.join("out")).unwrap();
-        let map = format!("--remap-path-prefix={}=.", tree.path.display());
-        let cache = space.path(&format!("cache-{mode:?}"));
-        tree.rustc(args).arg(map).mode(mode).cache(&cache).run().ok();
-        Snapshot::of(&tree.path.join("out"))
+        let rest = "--crate-name user user.rs -C metadata=1 -C extra-filename=-1 -L dependency=deps \
+                    --extern part=deps/libpart.rmeta";
+        (compile("out", rest, mode), Snapshot::of(&tree.path.join("out")))
     };
     for mode in BOTH {
-        part(1);
-        let one = user(*mode);
-        part(2);
-        let two = user(*mode);
-        two.same_bytes(&user(Mode::Plain));
+        let out = part(1, *mode);
+        out.check(out.event("part").stored(), "stored");
+        let (_, one) = user(*mode);
+        part(2, *mode).ok();
+        let (out, two) = user(*mode);
+        out.check(out.outcome("user") == "miss", "another dependency is another action");
+        let (_, plain) = user(Mode::Plain);
+        two.same_bytes(&plain);
         assert!(one != two);
+        part(1, *mode).all_hit();
+        let (out, back) = user(*mode);
+        out.all_hit();
+        back.same_bytes(&one);
     }
 }
 
@@ -771,27 +779,36 @@ fn path_used_without_containing_it() {
 
 #[test]
 fn edit_during_the_build() {
-    // The compiler is busy with the constant for a moment after it has read all sources.
-    let slow = "mod value;\nconst fn busy(n: u64) -> u64 { let mut i = 0; let mut x = 1u64;\n\
-                while i < n { x = x.wrapping_mul(31) ^ i; i += 1; } x }\n\
-                #[allow(long_running_const_eval)] pub const X: u64 = busy(12_000_000);\n\
-                pub fn tell() -> u32 { value::N }\n";
     for mode in BOTH {
         let space = Space::new();
-        let tree = says(&space, slow);
+        let tree = says(&space, "mod value;\npub fn tell() -> u32 { value::N }\n");
         tree.write("part/src/value.rs", "pub const N: u32 = 1;\n");
-        let build = tree.cargo("build").mode(*mode);
-        let mut running = build.clone().spawn();
-        while running.is_running() && files_below(&tree.path.join("target/debug/deps")).is_empty() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_millis(300));
-        tree.write("part/src/value.rs", "pub const N: u32 = 2;\n");
-        running.wait().ok();
+        // A compiler that has read all and written all, and has not ended.
+        let pause = Pause::new(&space, "part", "after");
+        let build = |mode| {
+            let map = format!("--remap-path-prefix={}=.", tree.path.display());
+            tree.cargo("build").mode(mode).env("RUSTC", &pause.rustc).env("RUSTFLAGS", map)
+        };
+        let edit = || tree.write("part/src/value.rs", "pub const N: u32 = 2;\n");
+        let out = pause.during(build(*mode), edit);
+        let part = out.ok().event("part");
+        out.check(part.outcome() == "miss" && !part.stored(), "it was made of a text that is no more");
+        out.check(["too-new", "changed-input"].contains(&part.reason()), "and that is told");
+        let told = part.field("detail").and_then(|d| d.as_str());
+        out.check(told.is_some_and(|d| d.ends_with("part/src/value.rs")), "with the file");
 
         tree.clean();
-        build.run().ok();
-        let told = tree.execute("target/debug/app");
-        told.check(told.stdout == "2\n", "what was compiled from the old text must not stand for the new one");
+        build(Mode::Plain).run().ok();
+        let plain = tree.snapshot();
+        tree.clean();
+        let out = build(*mode).run();
+        out.ok()
+            .check(out.event("part").stored(), "what was compiled from the old text does not stand for the new one");
+        tree.snapshot().same_bytes(&plain);
+        assert_eq!(tree.execute("target/debug/app").stdout, "2\n");
+        tree.clean();
+        let out = build(*mode).run();
+        out.ok().check(out.event("part").is_hit(), "the new one is found");
+        tree.snapshot().same_bytes(&plain);
     }
 }

@@ -423,6 +423,48 @@ pub fn interface() -> String {
         .collect()
 }
 
+/// A `rustc` that stops once, `before` or `after` the compile of one crate, until the test lets it go on. Its marks are
+/// such that what it runs can be stored: one does not change meanwhile, the other one is its own and gone at the end.
+pub struct Pause {
+    pub rustc: PathBuf,
+    armed: PathBuf,
+    stopped: PathBuf,
+}
+
+impl Pause {
+    pub fn new(space: &Space, name: &str, when: &str) -> Pause {
+        let [armed, stopped] = ["armed", "stopped"].map(|mark| space.path(mark));
+        let pause = format!(
+            "case \"$*\" in *'--crate-name {name} '*) if [ -e {armed} ]; then : > {stopped}; n=0\n\
+             while [ -e {stopped} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 3000 ] || exit 9; done; fi ;; esac\n",
+            armed = armed.display(),
+            stopped = stopped.display(),
+        );
+        let [before, after] = ["before", "after"].map(|at| if at == when { &*pause } else { "" });
+        let rustc = space.path("toolchain/bin/rustc");
+        write_script(&rustc, &format!("#!/bin/sh\n{before}{} \"$@\" || exit\n{after}", self::rustc().display()));
+        std::os::unix::fs::symlink(sysroot().join("lib"), space.path("toolchain/lib")).expect("the toolchain");
+        fs::write(&armed, "").expect("the mark");
+        Pause { rustc, armed, stopped }
+    }
+
+    /// Starts the command, does this while the compiler stops, and lets it go on.
+    pub fn during(&self, run: Run<'_>, act: impl FnOnce()) -> Outcome {
+        let mut running = run.spawn();
+        while !self.stopped.exists() && running.is_running() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if self.stopped.exists() {
+            act();
+            remove(&self.stopped);
+            let out = running.wait();
+            remove(&self.armed);
+            return out;
+        }
+        panic!("the compiler must stop\n{}", running.wait().world())
+    }
+}
+
 // --- commands ------------------------------------------------------------------------------------------------------
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -472,6 +514,12 @@ impl<'s> Run<'s> {
 
     pub fn without(mut self, name: &str) -> Self {
         self.env.remove(OsStr::new(name));
+        self
+    }
+
+    /// Another program than the one named first.
+    pub fn compiler(mut self, program: &Path) -> Self {
+        self.program = program.into();
         self
     }
 
