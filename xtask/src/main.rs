@@ -1,4 +1,4 @@
-//! Chores of the project: `cargo xtask test`, `ci`, `bench`, `try`, `docs`, `dist`.
+//! Chores of the project: `cargo xtask test`, `ci`, `frame`, `try`, `quickstart`, `bench`, `docs`, `dist`.
 //!
 //! Knows nothing about how kache works, but for the tables that documents are made from; it starts cargo, kache and their
 //! peers, and reads what they print and log.

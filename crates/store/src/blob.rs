@@ -1,9 +1,10 @@
 //! Blobs: the bytes of outputs, each stored once, and how they come to their places.
 //!
 //! A blob is immutable. Its mtime is one constant, the *seal*: a build tree may share the inode (a hard link), and a
-//! write through such a link moves the mtime, which the next use sees. Shared are cargo's `.rlib`s and the real programs
-//! of build scripts: cargo compares a unit's outputs with its dependencies' by mtime, and one constant old time makes
-//! every checkout fresh at once. All else gets an inode of its own.
+//! write through such a link moves the mtime, which the next use sees. Shared are cargo's `.rlib`s, the `.rmeta`s of
+//! libraries whose dependencies all bear the seal, and the real programs of build scripts: cargo compares a unit's outputs
+//! with its dependencies' by mtime, and one constant old time makes every checkout fresh at once. All else gets an inode
+//! of its own.
 
 use crate::Store;
 use kache_key::Digest;
