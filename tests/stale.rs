@@ -812,3 +812,11 @@ fn edit_during_the_build() {
         tree.snapshot().same_bytes(&plain);
     }
 }
+
+#[test]
+fn clippy_configuration_appears() {
+    let space = Space::new();
+    let tree = says(&space, "pub fn tell() -> u32 { 1 }\npub fn many(_: u8, _: u8, _: u8) {}\n");
+    let case = Case::new(&tree).args("clippy -p part").no_executable().needs_observation();
+    case.changes(BOTH, |t, _| t.write("part/clippy.toml", "too-many-arguments-threshold = 2\n"));
+}

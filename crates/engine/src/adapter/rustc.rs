@@ -213,7 +213,13 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
             b"--extern" => {
                 if let Some(eq) = value.iter().position(|b| *b == b'=') {
                     p.externs.push(kache_os::path(&value[eq + 1..]).to_path_buf());
+                } else {
+                    // Looked for in `-L`: which file it is, nobody says.
+                    p.undeclared.get_or_insert(format!("--extern {}", text(value)));
                 }
+            }
+            b"--target" if value.ends_with(b".json") => {
+                p.undeclared.get_or_insert(format!("--target {}", text(value)));
             }
             b"--remap-path-prefix" => {
                 let from = value.iter().rposition(|b| *b == b'=').map_or(value, |eq| &value[..eq]);
@@ -357,6 +363,12 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         if p.links() {
             return Err(Reason::Link.into());
         }
+        if clippy {
+            return Err(Why::new(Reason::UnknownTool, "the configuration of clippy is not declared"));
+        }
+        if invocation.value(b"RUST_TARGET_PATH").is_some() {
+            return Err(Why::new(Reason::UnknownFlag, "RUST_TARGET_PATH"));
+        }
         let toolchain = tool.parent().and_then(Path::parent).map(|root| root.join("lib/rustlib"));
         if !tool.is_absolute() || !toolchain.is_some_and(|dir| dir.is_dir()) {
             return Err(Why::new(Reason::UnknownTool, format!("the toolchain of {}", tool.display())));
@@ -403,6 +415,10 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
     }
     for (_, to) in &maps {
         fields.push(("map", to.as_bytes().to_vec()));
+    }
+    if !settings.observe {
+        // Whether unstable features may be used.
+        fields.extend(invocation.value(b"RUSTC_BOOTSTRAP").map(|value| ("RUSTC_BOOTSTRAP", value.to_vec())));
     }
     if p.native_cpu {
         fields.push(("processor", kache_os::cpu_identity()));
@@ -498,6 +514,14 @@ mod tests {
         let b = parsed(&["-Cincremental=/b"]);
         assert_eq!(a.keyed, b.keyed);
         assert_ne!(a.keyed, parsed(&[]).keyed);
+    }
+
+    /// Guards: without observation, what names no file that could be looked at is not cached.
+    #[test]
+    fn crates_and_targets_without_a_file_are_undeclared() {
+        assert_eq!(parsed(&["--extern", "mac"]).undeclared.as_deref(), Some("--extern mac"));
+        assert_eq!(parsed(&["--target", "my.json"]).undeclared.as_deref(), Some("--target my.json"));
+        assert_eq!(parsed(&["--extern=mac=/x.so", "--target=x86_64-unknown-linux-gnu"]).undeclared, None);
     }
 
     #[test]
