@@ -239,6 +239,23 @@ fn checkout_behind_a_symbolic_link() {
 }
 
 #[test]
+fn target_directory_behind_a_symbolic_link() {
+    let space = Space::new();
+    let trees = twice(&space, generated);
+    for (tree, first) in trees.iter().zip([true, false]) {
+        let place = space.site(&format!("{}-target", tree.path.file_name().unwrap().display()));
+        std::fs::create_dir(&place).unwrap();
+        symlink(&place, tree.path.join("target")).unwrap();
+        let out = tree.cargo("build").run();
+        out.ok();
+        out.check(out.events.iter().all(|e| e.field("stored") == Some(&true.into())), "all is stored");
+        out.check(first || out.actions().all(|e| e.is_hit()), "and found in the second checkout");
+        tree.assert_fresh("build");
+        assert_eq!(tree.execute("target/debug/app").stdout, "7\n");
+    }
+}
+
+#[test]
 fn a_path_in_the_program_is_that_of_its_checkout() {
     let space = Space::new();
     let make = |tree: &Tree<'_>| {

@@ -246,6 +246,8 @@ impl<'a> Session<'a> {
             matches!(action.roots.innermost(entry), Some(Root::Build | Root::BuildReal | Root::Toolchain))
                 || dir.starts_with(&self.settings.cache_dir)
                 || dir.is_absolute() && kache_os::lstat(&dir.join("rustlib")).is_ok()
+                // A target directory that is not the one built in (`build.build-dir`).
+                || dir.is_absolute() && adapter::build_root(&dir.join("lib")).is_some()
         };
         let value = self.invocation.value(name.as_bytes())?;
         let separators: &[u8] = if name == "LD_PRELOAD" { b" :" } else { b":;" };

@@ -13,6 +13,7 @@ use crate::world::World;
 use kache_key::{Input, PathSet, Root};
 use kache_observe::{Kind as Touch, Record, Trace, flag};
 use kache_os::{Stamp, bytes, path};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -175,7 +176,7 @@ pub fn read(
         }
         if !failed_exec(trace, index) && !only_held(trace, index) {
             reading.by_known = traits.asks_by_name;
-            reading.take(record, search_path(trace, index));
+            reading.take(&reading.by_one_name(record), search_path(trace, index));
         }
     }
     // Nobody saw the first program being started. (Compilers' adapters have it in the key.)
@@ -255,6 +256,17 @@ impl Reading<'_> {
     fn is_noise(&self, p: &[u8]) -> bool {
         let of_build = |root: Root| root.moves_with_checkout() || root == Root::CargoHome;
         noisy_path(p) && !self.world.roots.innermost(p).is_some_and(of_build) || self.jobserver.as_deref() == Some(p)
+    }
+
+    /// A target directory behind a link is named by the link here, by its real place there: for us, always as cargo was told.
+    fn by_one_name<'r>(&self, record: &'r Record) -> Cow<'r, Record> {
+        let places = [Root::BuildReal, Root::Build].map(|root| self.world.roots.place(root));
+        let [Some(real), Some(build)] = places else { return Cow::Borrowed(record) };
+        let named = |p: &[u8]| {
+            let below = p.strip_prefix(real).filter(|rest| rest.is_empty() || rest[0] == b'/');
+            below.map_or(p.to_vec(), |rest| [build, rest].concat())
+        };
+        Cow::Owned(Record { a: named(&record.a), b: named(&record.b), ..record.clone() })
     }
 
     /// One name for each file, where `..` would give it several. Its directory is not behind a link the action made.
