@@ -4,7 +4,8 @@
  *
  *   FLOOR_DIR=DIR RUSTC_WRAPPER=./floor CARGO_INCREMENTAL=0 cargo build      (twice)
  *
- * FLOOR_COPY=1: what is no library is copied, so that it may be written to: the least on a file system without reflinks.
+ * FLOOR_COPY=1: what is no library and no build script is copied, so that it may be written to: the least on a file system
+ * without reflinks.
  *
  * A build script is replaced by this program (the real one stays beside it as NAME.real), so its runs are replayed too:
  * its OUT_DIR is linked, its stdout is written with the recorded OUT_DIR replaced by the current one. */
@@ -93,7 +94,8 @@ static void copy(const char *from, const char *to) {
 
 static void place(const char *from, const char *to) {
     unlink(to);
-    if (getenv("FLOOR_COPY") && !ends(to, ".rlib") && !ends(to, ".rmeta")) copy(from, to);
+    int shared = ends(to, ".rlib") || ends(to, ".rmeta") || strstr(to, "/build_script_");
+    if (getenv("FLOOR_COPY") && !shared) copy(from, to);
     else if (link(from, to)) die(to);
     utimensat(AT_FDCWD, to, NULL, 0);
 }

@@ -105,8 +105,7 @@ fn library_hit(kache: &Path, work: &Path, runs: usize) -> Done<Hits> {
         hits.cpu.add(spent.cpu_ms);
         hits.wall.add(spent.wall_ms);
     }
-    let log = trees::files(&work.join("cache/v1/events"));
-    let text: String = log.iter().filter_map(|p| fs::read_to_string(p).ok()).collect();
+    let text = events(work);
     let found = text.lines().filter(|l| l.contains("\"hit\"")).count();
     if found == runs {
         Ok(hits)
@@ -115,7 +114,7 @@ fn library_hit(kache: &Path, work: &Path, runs: usize) -> Done<Hits> {
     }
 }
 
-/// A tool that does nothing, directly and through kache: a query, which kache hands over without a look at the cache.
+/// A tool that does nothing, directly and through kache, which declines a call without `--out-dir`.
 fn passthrough(kache: &Path, work: &Path, runs: usize) -> Done<(Times, Times)> {
     let (source, tool) = (work.join("rustc.c"), work.join("rustc"));
     fs::write(&source, "int main(void) { return 0; }\n").map_err(|e| about(source.display(), e))?;
@@ -123,11 +122,17 @@ fn passthrough(kache: &Path, work: &Path, runs: usize) -> Done<(Times, Times)> {
     let (mut direct, mut through) = (Times::default(), Times::default());
     for _ in 0..runs {
         let mut command = Command::new(&tool);
-        direct.add(finish(quiet(command.arg("-vV"), work))?.wall_ms);
+        direct.add(finish(quiet(command.arg("x.rs"), work))?.wall_ms);
         let mut command = Command::new(kache);
-        through.add(finish(quiet(command.arg(&tool).arg("-vV"), work))?.wall_ms);
+        through.add(finish(quiet(command.arg(&tool).arg("x.rs"), work))?.wall_ms);
     }
-    Ok((direct, through))
+    let declined = events(work).lines().filter(|l| l.contains("\"passthrough\"")).count();
+    if declined < runs { Err(format!("{declined} passthroughs in {runs} runs")) } else { Ok((direct, through)) }
+}
+
+fn events(work: &Path) -> String {
+    let log = trees::files(&work.join("cache/v1/events"));
+    log.iter().filter_map(|p| fs::read_to_string(p).ok()).collect()
 }
 
 fn quiet(command: &mut Command, work: &Path) -> Command {
