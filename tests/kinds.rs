@@ -89,8 +89,7 @@ fn proc_macro() {
     let space = Space::new();
     let tree = space.tree("w");
     app_with_part(&tree, "pub fn tell() -> u32 { mac::one!() }\n");
-    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
-    tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+    let_part_use_a_macro(&tree);
     let code =
         "#[proc_macro] pub fn one(_: proc_macro::TokenStream) -> proc_macro::TokenStream { \"1\".parse().unwrap() }\n";
     tree.write("mac/src/lib.rs", code);

@@ -291,8 +291,7 @@ fn a_macro_that_hides_the_path_it_read() {
     let space = Space::new();
     let make = |tree: &Tree<'_>| {
         app_with_part(tree, "pub fn tell() -> usize { mac::tell!() }\n");
-        tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
-        tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+        let_part_use_a_macro(tree);
         tree.write(
             "mac/src/lib.rs",
             "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
@@ -313,8 +312,7 @@ fn a_macro_that_asks_for_its_working_directory() {
     let space = Space::new();
     let make = |tree: &Tree<'_>| {
         app_with_part(tree, "pub fn tell() -> &'static str { mac::tell!() }\n");
-        tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
-        tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+        let_part_use_a_macro(tree);
         tree.write(
             "mac/src/lib.rs",
             "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\
@@ -333,8 +331,7 @@ fn a_macro_that_asks_for_its_working_directory() {
 /// A crate `part` whose procedural macro gives a number: this expression of `place`, the directory it works in.
 fn part_of_a_place(tree: &Tree<'_>, number: &str) {
     app_with_part(tree, "pub fn tell() -> usize { mac::tell!() }\n");
-    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
-    tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+    let_part_use_a_macro(tree);
     tree.write(
         "mac/src/lib.rs",
         &format!(
@@ -424,8 +421,7 @@ fn places_in_other_forms_are_those_of_the_checkout() {
 fn path_only_variables_do_not_bind() {
     let make = |tree: &Tree<'_>| {
         app_with_part(tree, "pub fn tell() -> &'static str { mac::tell!() }\n");
-        tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
-        tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+        let_part_use_a_macro(tree);
         tree.write(
             "mac/src/lib.rs",
             "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\

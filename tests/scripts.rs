@@ -368,8 +368,7 @@ fn a_program_of_a_macro_that_can_not_be_observed() {
     let space = Space::new();
     let tree = space.tree("w");
     app_with_part(&tree, "pub fn tell() -> &'static str { mac::tell!() }\n");
-    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
-    tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+    let_part_use_a_macro(&tree);
     tree.write(
         "mac/src/lib.rs",
         "#[proc_macro] pub fn tell(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n\

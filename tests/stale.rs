@@ -557,8 +557,7 @@ fn linker_script() {
 /// A proc macro `tell!()` whose expansion is the value of this expression of type `String`, evaluated in the compiler.
 fn with_macro<'a>(space: &'a Space, expression: &str) -> Tree<'a> {
     let tree = says(space, "pub fn tell() -> &'static str { mac::tell!() }\n");
-    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
-    tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+    let_part_use_a_macro(&tree);
     let body = format!(
         "use proc_macro::TokenStream;\n#[proc_macro]\npub fn tell(_: TokenStream) -> TokenStream {{\n\
          let told: String = {{ {expression} }};\nformat!(\"{{told:?}}\").parse().unwrap()\n}}\n"

@@ -406,6 +406,12 @@ pub fn app_with_part(tree: &Tree<'_>, part: &str) {
     ]);
 }
 
+/// Of [`app_with_part`]: the library depends on a procedural macro `mac`, whose source the test writes.
+pub fn let_part_use_a_macro(tree: &Tree<'_>) {
+    tree.write("part/Cargo.toml", &manifest("part", "[dependencies]\nmac = { path = \"../mac\" }\n"));
+    tree.write("mac/Cargo.toml", &manifest("mac", "[lib]\nproc-macro = true\n"));
+}
+
 /// A program `teller` in the tree that prints the file `data` beside it, and that no library can be preloaded into.
 pub fn static_teller(tree: &Tree<'_>) {
     tree.write(
