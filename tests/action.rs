@@ -195,6 +195,7 @@ fn a_job() {
     job.uses(&[("compilers", "true"), ("install", "release")], &server, sources()).expect("steps ran").ok();
     let bin = space.path("home/.local/share/kache-action/bin");
     assert_eq!(job.env["RUSTC_WRAPPER"], bin.join("kache").to_str().expect("UTF-8"));
+    assert_eq!(job.env["KACHE_SPARES"], "0", "no copies for a build that never comes");
     assert_eq!(job.env["KACHE_MAX_SIZE"], "2GiB");
     assert!(!job.env.contains_key("CARGO_INCREMENTAL"), "{:?}", job.env);
     assert_eq!(job.path.len(), 2, "{:?}", job.path);

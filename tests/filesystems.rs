@@ -304,3 +304,115 @@ fn sealed_metadata_stays_fresh_for_cargo() {
         tree.assert_fresh("build");
     }
 }
+
+/// Bytes for an executable that is worth a spare.
+fn app_with_much(tree: &Tree<'_>) {
+    app_with_part(
+        tree,
+        "pub fn tell() -> u8 { DATA[std::env::args().count()] }\nstatic DATA: &[u8] = include_bytes!(\"data\");\n",
+    );
+    tree.write("part/src/data", &"0123456789abcdef".repeat(10 << 16));
+}
+
+/// Guards: what must be copied and is large is copied ahead, for the next tree; the copy is whole, private and as new as
+/// the build, or is not used.
+#[test]
+fn large_outputs_have_spares() {
+    const NAME: &str = "large_outputs_have_spares";
+    if !on_path("strace") {
+        return skip(NAME, "strace is not installed");
+    }
+    let disk = match Disk::new(&["mkfs.ext4", "-q"]) {
+        Ok(disk) => disk,
+        Err(why) => return skip(NAME, &why),
+    };
+    let space = Space::inside(&disk.at);
+    let [first, second] = ["a", "second/b"].map(|at| space.tree(at));
+    [&first, &second].into_iter().for_each(app_with_much);
+    let exe = |tree: &Tree<'_>| tree.path.join("target/debug/app");
+    second.cargo("build").plain().run().ok();
+    let (mode, said) = (fs::metadata(exe(&second)).unwrap().mode(), second.execute("target/debug/app").stdout);
+    first.cargo("build").run().ok();
+    let compiled = fs::read(exe(&first)).unwrap();
+    let spares = || files_below(&space.cache().join("v1/spares"));
+    assert!(spares().is_empty(), "what is only stored gets none");
+
+    // strace ends when all have ended that were started, detached or not.
+    let strace = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", "/dev/null"];
+    let inode = |file: &Path| fs::metadata(file).unwrap().ino();
+    // Restores the second tree and tells whether its executable was `spare` before.
+    let restore = |set: &dyn Fn(Run<'_>) -> Run<'_>| {
+        let before = spares().first().map(|spare| inode(spare));
+        second.clean();
+        set(second.cargo("build").under(&strace)).run().ok().all_hit();
+        assert!(fs::read(exe(&second)).unwrap() == compiled, "the compiler's bytes");
+        assert_eq!(fs::metadata(exe(&second)).unwrap().mode(), mode);
+        assert_eq!(second.execute("target/debug/app").stdout, said);
+        [&first, &second].into_iter().for_each(|tree| tree.assert_fresh("build"));
+        before == Some(inode(&exe(&second)))
+    };
+    let as_is: &dyn Fn(Run<'_>) -> Run<'_> = &|run| run;
+
+    assert!(!restore(&|run| run.env("KACHE_MAX_SIZE", "100MiB")));
+    assert!(spares().is_empty(), "a twentieth of the cache would not hold it");
+    assert!(!restore(as_is), "the first is copied");
+    for _ in 0..2 {
+        assert_eq!(spares().len(), 1);
+        assert!(restore(as_is), "the next one is the spare");
+        fs::write(exe(&second), "overwritten").unwrap();
+    }
+    for switch in [("KACHE_SPARES", "0"), ("KACHE_VERIFY_RESTORES", "1")] {
+        assert!(!restore(&|run| run.env(switch.0, switch.1)), "{switch:?}");
+    }
+    let seal = |spare: &Path| {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_007);
+        fs::File::options().write(true).open(spare).unwrap().set_modified(at).unwrap();
+    };
+    let damages: [&dyn Fn(&Path); 4] = [
+        &|spare| {
+            fs::File::options().write(true).open(spare).unwrap().set_len(9 << 20).unwrap();
+            seal(spare);
+        },
+        &|spare| {
+            fs::File::options().write(true).open(spare).unwrap().set_modified(std::time::SystemTime::now()).unwrap()
+        },
+        &|spare| fs::hard_link(spare, space.path("linked")).unwrap(),
+        &|spare| fs::rename(spare.parent().unwrap(), space.cache().join("v1/spares/another-boot")).unwrap(),
+    ];
+    for (n, damage) in damages.iter().enumerate() {
+        damage(&spares()[0]);
+        assert!(!restore(as_is), "damage {n} is not used");
+    }
+    assert!(spares().iter().any(|spare| spare.parent().unwrap().ends_with("another-boot")));
+    space.cli("gc").run().ok();
+    assert!(!space.cache().join("v1/spares/another-boot").exists(), "a spare of another boot goes");
+    restore(as_is);
+    assert!(restore(as_is));
+
+    let mut bytes = fs::read(&spares()[0]).unwrap();
+    bytes[4096] ^= 1;
+    fs::write(&spares()[0], bytes).unwrap();
+    exits(&space.cli("doctor --verify").run(), 1);
+    assert_eq!(spares().len(), 1, "it is only told of");
+    exits(&space.cli("doctor --repair").run(), 1);
+    assert!(spares().is_empty(), "what is damaged is removed");
+
+    assert!(!restore(as_is));
+    for step in 0.. {
+        assert!(step < 50, "no end of the steps");
+        let app_anew = || {
+            second.cargo("clean -p app").plain().run().ok();
+            second.cargo("build")
+        };
+        let killed = !app_anew().env("KACHE_KILL_AT", step.to_string()).run().status.success();
+        app_anew().under(&strace).run().ok().all_hit();
+        assert!(fs::read(exe(&second)).unwrap() == compiled, "the compiler's bytes");
+        if !killed {
+            assert!(step > 3, "taking a spare has steps");
+            break;
+        }
+    }
+    assert_eq!(spares().len(), 1);
+    space.cli("purge --yes").run().ok();
+    assert!(spares().is_empty());
+}

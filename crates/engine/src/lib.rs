@@ -60,6 +60,12 @@ pub struct Session<'a> {
     heard: bool,
 }
 
+/// The argument by which a process that makes spares is told from others.
+pub const SPARES_ROLE: &str = "--make-spares";
+
+/// Spares take no more than this part of the cache's size limit.
+const SPARES_PART: u64 = 20;
+
 /// Variables by which the loader chooses what a program consists of (ld.so(8)).
 const LOADER: [&str; 3] = ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT"];
 
@@ -99,6 +105,14 @@ pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) 
         None => adapter::rustc::action(invocation, args, settings),
     });
     session.serve(described, plain)
+}
+
+/// What a hit starts, detached: makes the spares of these blobs.
+pub fn make_spares(settings: &Settings, digests: &[OsString]) -> i32 {
+    kache_os::yield_to_others();
+    let digests: Vec<Digest> = digests.iter().filter_map(|hex| Digest::from_hex(hex.to_str()?)).collect();
+    let store = Store::new(&settings.cache_dir, settings.kill_at);
+    store.make_spares(&digests, settings.max_size / SPARES_PART).is_err().into()
 }
 
 /// Serves `kache run`. Does not return.
@@ -357,7 +371,17 @@ impl<'a> Session<'a> {
 
     fn finish(&self, action: &Action, outcome: Outcome, ending: Ending) -> ! {
         self.log(action, outcome, &ending);
+        self.order_spares(&ending.restored.large);
         std::process::exit(0)
+    }
+
+    /// The copies that the next tree will get are made when nobody waits for them.
+    fn order_spares(&self, large: &[Digest]) {
+        if let (true, false, Ok(me)) = (self.settings.spares, large.is_empty(), std::env::current_exe()) {
+            let digests: Vec<String> = large.iter().map(Digest::hex).collect();
+            let args: Vec<&str> = std::iter::once(SPARES_ROLE).chain(digests.iter().map(String::as_str)).collect();
+            let _ = kache_os::start_detached(&me, &args);
+        }
     }
 
     fn log(&self, action: &Action, outcome: Outcome, ending: &Ending) {

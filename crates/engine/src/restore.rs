@@ -6,17 +6,19 @@ use crate::{Ending, Session};
 use kache_config::LogLevel;
 use kache_key::{Digest, Form};
 use kache_os::{Method, Stream};
-use kache_store::{Data, Entry, OutputKind, Placed, Remembered};
+use kache_store::{Data, Entry, How, OutputKind, Placed, Remembered, SPARE_FROM};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes that came to their places, by method.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Restored {
     pub linked: u64,
     pub cloned: u64,
     pub copied: u64,
+    /// Large ones that were copied, or taken from a spare: they want a spare.
+    pub large: Vec<Digest>,
 }
 
 impl Restored {
@@ -153,7 +155,17 @@ impl Session<'_> {
         let mut once = || -> io::Result<Option<(Placed, Digest)>> {
             Ok(match what {
                 Ready::Blob { digest, executable, share } => {
-                    Some((self.store.place_blob(digest, place, *executable, *share)?, **digest))
+                    let how = How {
+                        executable: *executable,
+                        share: *share,
+                        spare: self.settings.spares && !self.settings.verify_restores,
+                    };
+                    let placed = self.store.place_blob(digest, place, how)?;
+                    if placed.method == Method::Copy && placed.meta.size >= SPARE_FROM && self.store.same_device(place)
+                    {
+                        restored.large.push(**digest);
+                    }
+                    Some((placed, **digest))
                 }
                 // No tool reads it: its digest is not wanted.
                 Ready::Bytes { data, executable, depfile: true } => {

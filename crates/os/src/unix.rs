@@ -649,6 +649,11 @@ pub fn start_detached(program: &Path, args: &[&str]) -> io::Result<()> {
     command.process_group(0).spawn().map(drop)
 }
 
+/// Lets every other process go first (nice(2)).
+pub fn yield_to_others() {
+    let _ = rustix::process::nice(19);
+}
+
 /// Gives what the command starts a process group of its own, for [`kill_group`].
 pub fn own_group(command: &mut Command) -> &mut Command {
     command.process_group(0)

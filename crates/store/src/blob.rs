@@ -17,6 +17,16 @@ use std::sync::atomic::Ordering;
 /// The modification time of every blob: 2001-09-09 01:46:47 UTC, an odd second that nothing else uses.
 pub const SEAL: Stamp = Stamp { sec: 1_000_000_007, nsec: 0 };
 
+/// How a blob comes to its place.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub executable: bool,
+    /// The inode may be the store's.
+    pub share: bool,
+    /// It may be a copy made ahead.
+    pub spare: bool,
+}
+
 /// An output at its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed {
@@ -118,8 +128,9 @@ impl Store {
         Some(data)
     }
 
-    /// Puts a checked blob at `dest`, atomically.
-    pub fn place_blob(&self, digest: &Digest, dest: &Path, executable: bool, share: bool) -> io::Result<Placed> {
+    /// Puts a checked blob at `dest`, atomically. With `spare`, a copy made ahead will do.
+    pub fn place_blob(&self, digest: &Digest, dest: &Path, how: How) -> io::Result<Placed> {
+        let How { executable, share, spare } = how;
         let blob = self.blob_path(digest);
         // A reflink gives each tree its own inode for nothing; a link is the next best, for those that may share.
         if share && !self.can_clone(&blob, dest)? && self.link(&blob, dest)? {
@@ -127,8 +138,13 @@ impl Store {
         }
         let source = File::open(&blob)?;
         let method = std::cell::Cell::new(Method::Copy);
+        let size = source.metadata()?.len();
+        let mode = plain_mode(executable);
         self.write_into(dest, |temp| {
-            let mut file = kache_os::create_new(temp, plain_mode(executable))?;
+            if spare && self.take_spare(digest, size, mode & !kache_os::umask(), temp) {
+                return Ok(());
+            }
+            let mut file = kache_os::create_new(temp, mode)?;
             method.set(kache_os::fill(&source, &mut file, self.clones.load(Ordering::Relaxed) != NO)?);
             self.clones.store(if method.get() == Method::Reflink { YES } else { NO }, Ordering::Relaxed);
             Ok(())
@@ -163,7 +179,7 @@ impl Store {
     }
 
     /// Asked once: the outputs of one action lie on one device.
-    fn same_device(&self, dest: &Path) -> bool {
+    pub fn same_device(&self, dest: &Path) -> bool {
         if self.near.load(Ordering::Relaxed) == UNKNOWN {
             let device = |path: &Path| kache_os::lstat(path).ok().map(|m| m.dev);
             let same = dest.parent().and_then(device).is_some_and(|there| device(self.root()) == Some(there));

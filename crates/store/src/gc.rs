@@ -7,6 +7,7 @@ use crate::{Entry, Inputs, Store, record};
 use kache_key::{Digest, PathSet};
 use kache_os::Lock;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -43,6 +44,7 @@ pub struct GcReport {
 pub struct Usage {
     pub entries: u64,
     pub blobs: u64,
+    /// Of blobs and their spares.
     pub blob_bytes: u64,
     pub record_bytes: u64,
     /// Blob bytes whose inode a build tree shares.
@@ -111,6 +113,7 @@ impl Store {
             usage.linked_bytes += if blob.meta.links > 1 { blob.meta.blocks * 512 } else { 0 };
         }
         let entries = self.scan("entries");
+        usage.blob_bytes += self.spare_bytes();
         usage.entries = entries.len() as u64;
         let records = self.scan("actions").into_iter().chain(self.scan("inputs")).chain(entries);
         usage.record_bytes = records.map(|f| f.meta.blocks * 512).sum();
@@ -146,7 +149,8 @@ impl Store {
         let mut kept: HashSet<Digest> = HashSet::new();
         let mut kept_entries: HashSet<Digest> = HashSet::new();
         let mut evicted: HashSet<Digest> = HashSet::new();
-        let mut size: u64 = 0;
+        let spares = self.spare_bytes();
+        let mut size = spares;
         let (mut done, total) = (0, (entries.len() + blobs.len() + inputs.len()) as u64);
         let mut next = || {
             progress(done, total);
@@ -191,10 +195,10 @@ impl Store {
                 self.discard(&file.path, limits.dry_run);
             }
         }
-        report.size = size;
         if !limits.dry_run {
             self.sweep_leftovers(now);
         }
+        report.size = size - spares + self.spare_bytes();
         Ok(Some(report))
     }
 
@@ -204,7 +208,7 @@ impl Store {
         }
     }
 
-    /// What killed processes left, locks nobody holds, path sets and days of events not written to for a month.
+    /// What killed processes left, spares nobody takes, locks nobody holds, path sets and days of events not written to for a month.
     fn sweep_leftovers(&self, now: i64) {
         let old = |path: &Path, age: i64| kache_os::lstat(path).is_ok_and(|m| m.mtime.sec.max(m.ctime.sec) + age < now);
         let files =
@@ -212,6 +216,7 @@ impl Store {
         for path in files("tmp").filter(|p| old(p, 24 * 3600)) {
             let _ = std::fs::remove_file(path);
         }
+        self.sweep_spares(now - 24 * 3600);
         for path in files("locks").filter(|p| old(p, 24 * 3600)) {
             if let Ok(Some(_held)) = Lock::try_exclusive(&path) {
                 let _ = std::fs::remove_file(&path);
@@ -247,6 +252,14 @@ impl Store {
             }
             done += 1;
             progress(done, total as u64);
+        }
+        for path in self.each_spare() {
+            let digest = path.file_name().and_then(|name| Digest::from_hex(&name.to_string_lossy()));
+            let is = File::open(&path).and_then(|mut file| Digest::of_reader(&mut file));
+            // Taken since it was listed?
+            if !is.is_ok_and(|is| Some(is) == digest) && kache_os::lstat(&path).is_ok() {
+                damaged.push(path);
+            }
         }
         let mut incomplete = Vec::new();
         for (kind, files) in kinds {
@@ -288,7 +301,7 @@ impl Store {
 
     /// Removes everything that is stored. The tools stay: running builds may still load them. `progress` gets what goes next.
     pub fn purge(&self, mut progress: impl FnMut(&'static str)) -> io::Result<()> {
-        for kind in ["entries", "actions", "inputs", "blobs", "events", "locks", "tmp"] {
+        for kind in ["entries", "actions", "inputs", "blobs", "spares", "events", "locks", "tmp"] {
             progress(kind);
             match std::fs::remove_dir_all(self.root().join(kind)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(self.root(), Err(e)),

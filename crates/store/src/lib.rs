@@ -13,6 +13,7 @@
 //!   locks/<hex>           actions in flight
 //!   events/<day>.jsonl    one line per invocation
 //!   tools/<digest>/…      programs kache places for others to load
+//!   spares/<boot>/<digest> private copies of large blobs, made ahead
 //!   tmp/                  records, blobs and restored files are written here first and moved
 //!   index.db              for people: an index over entries and events, which `kache-cli` makes and mends by itself
 //!   gc.lock, gc.stamp     housekeeping: one at a time, and when it was last started
@@ -24,12 +25,14 @@ pub mod event;
 mod gc;
 mod memo;
 mod record;
+mod spare;
 
-pub use blob::{Placed, SEAL};
+pub use blob::{How, Placed, SEAL};
 pub use entry::{Data, Entry, Inputs, Output, OutputKind};
 pub use event::{Day, Event, Outcome};
 pub use gc::{Found, GcReport, KINDS, Limits, SHARDS, Usage, VerifyReport};
 pub use memo::{Memo, Remembered};
+pub use spare::SPARE_FROM;
 
 use kache_key::{Digest, PathSet};
 use kache_os::Lock;

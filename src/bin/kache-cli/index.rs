@@ -662,6 +662,7 @@ impl<'s> Index<'s> {
                 usage.entries = files;
             }
         }
+        usage.blob_bytes += self.store.spare_bytes();
         let sum = "select total(blobs) from entries where size is not null";
         holdings.named_bytes = self.db.query_row(sum, [], |r| r.get::<_, f64>(0))? as u64;
         Ok(holdings)
