@@ -251,6 +251,48 @@ fn inherited_descriptors() {
     below_make().all_hit();
 }
 
+/// Guards: what an action leaves running is not waited for, says later what it has to say where it would without kache, and
+/// may read on: nothing is stored.
+#[test]
+fn what_is_left_running() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    let waits = "{ read x <go; echo late; echo later >&2; : >told; } & echo now";
+    // Whoever holds no stream is known by the trace, and a compiler in each mode by one of them.
+    let silent = "{ read x <go; : >told; } >/dev/null 2>&1 & echo now";
+    tree.write("x.rs", "pub fn x() {}\n");
+    write_script(&space.path("t/bin/rustc"), &format!("#!/bin/sh\n{waits} >&2\nexec {} \"$@\"\n", rustc().display()));
+    symlink(sysroot().join("lib"), space.path("t/lib")).unwrap();
+    let compile = format!(
+        "{}/bin/rustc --crate-name x --crate-type lib --edition 2021 --emit dep-info,metadata --out-dir gen x.rs",
+        space.path("t").display()
+    );
+    let said = || (tree.read("out"), tree.read("err"));
+    let ended = |line: &str, mode: Mode| {
+        ["gen", "go", "told"].iter().for_each(|file| tree.remove(file));
+        fs::create_dir(tree.path.join("gen")).unwrap();
+        // It ends before what is left is told to go on.
+        let out = tree.shell(GNU, &format!("mkfifo go; {line} >out 2>err")).mode(mode).run();
+        out.ok();
+        tree.shell(GNU, "echo >go").plain().run().ok();
+        out
+    };
+    for (line, before, modes) in [
+        (format!("sh -c '{waits}'"), " run -- ", &[Mode::Observed][..]),
+        (format!("sh -c '{silent}'"), " run -- ", &[Mode::Observed]),
+        (compile, " ", &[Mode::Observed, Mode::Declared]),
+    ] {
+        ended(&line, Mode::Plain).ok();
+        until(|| tree.path.join("told").exists());
+        let plain = said();
+        for mode in modes.repeat(2) {
+            let out = ended(&format!("{}{before}{line}", kache().display()), mode);
+            out.check(out.events[0].reason() == "left-running" && !out.events[0].stored(), "it is named");
+            until(|| tree.path.join("told").exists() && said() == plain);
+        }
+    }
+}
+
 #[test]
 fn second_checkout() {
     let space = Space::new();

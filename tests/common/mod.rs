@@ -238,6 +238,16 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
+/// Waits for what another process does.
+#[track_caller]
+pub fn until(holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < STUCK, "it never comes");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Says, in the form every runner looks for, that a test could not do its work here.
 pub fn skip(name: &str, reason: &str) {
     eprintln!("skipped: {name}: {reason}");

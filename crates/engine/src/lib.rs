@@ -324,9 +324,9 @@ impl<'a> Session<'a> {
     fn become_tool(&self, action: &Action) -> ! {
         self.unshare_outputs(action);
         if !action.mapped.maps.is_empty()
-            && let Ok(status) = self.pass_on(action, &self.invocation.env, &mut |_, _| {})
+            && let Ok(ended) = self.pass_on(action, &self.invocation.env, &mut |_, _| {})
         {
-            kache_os::exit_like(status)
+            kache_os::exit_like(ended.status)
         }
         self.replace(&action.program, &action.argv0, &action.args, &[])
     }

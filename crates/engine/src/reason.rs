@@ -20,6 +20,7 @@ pub enum Reason {
     ToolFailed,
     Editing,
     Blind,
+    LeftRunning,
     Network,
     Clock,
     ChangedInput,
@@ -41,7 +42,7 @@ pub struct Explanation {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 27] = [
         Reason::Disabled,
         Reason::Excluded,
         Reason::UnknownTool,
@@ -57,6 +58,7 @@ impl Reason {
         Reason::ToolFailed,
         Reason::Editing,
         Reason::Blind,
+        Reason::LeftRunning,
         Reason::Network,
         Reason::Clock,
         Reason::ChangedInput,
@@ -97,6 +99,7 @@ impl Reason {
                 ("editing", "the unit is being edited in this target directory; intermediate results are not stored")
             }
             Reason::Blind => ("blind", "a part of the action could not be observed"),
+            Reason::LeftRunning => ("left-running", "the action ended before all that it had started"),
             Reason::Network => ("network", "the action contacted the network"),
             Reason::Clock => ("clock", "the action read the wall clock"),
             Reason::ChangedInput => ("changed-input", "an input changed while the action ran"),

@@ -8,6 +8,7 @@ use crate::sources::{self, Variables};
 use crate::world::World;
 use crate::{Session, declared, declared_cc, observed};
 use kache_key::{Bound, Digest, Form, Input, PathSet, Recipe, Root, Roots, State};
+use kache_observe::Blind;
 use kache_os::{FileKind, Meta, bytes};
 use kache_store::{Data, Entry, Inputs, Output, OutputKind, Remembered, SEAL};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,15 +40,22 @@ impl Session<'_> {
         if [&ran.stdout, &ran.stderr].iter().any(|s| s.contains(&kache_key::MARK)) {
             return Err(Why::new(Reason::SpecialOutput, "a zero byte was printed"));
         }
-        let (set, written, macro_free) = match &ran.trace {
+        let left = |blind| match blind {
+            Blind::Running { path } => Why::new(Reason::LeftRunning, kache_os::path(&path).display()),
+            _ => Why::new(Reason::Blind, blind),
+        };
+        let trace = ran.trace.as_ref().map(|file| file.read().map_err(left)).transpose()?;
+        if !ran.silent {
+            return Err(Reason::LeftRunning.into());
+        }
+        let (set, written, macro_free) = match &trace {
             Some(trace) => {
-                let trace = trace.read().map_err(|blind| Why::new(Reason::Blind, blind))?;
                 let root = &trace.programs[0].exe;
                 if action.program.is_absolute() && !kache_observe::is_program(bytes(&action.program), root) {
                     return Err(Why::new(Reason::Blind, action.program.display()));
                 }
                 let variables = Variables::of(action, self.settings, world);
-                let seen = observed::read(action, world, &trace, ran.started, &variables)?;
+                let seen = observed::read(action, world, trace, ran.started, &variables)?;
                 (seen.path_set, seen.written, seen.macro_free)
             }
             None if self.settings.observe => return Err(Why::new(Reason::Blind, "the observer could not be placed")),

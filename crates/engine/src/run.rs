@@ -6,7 +6,7 @@ use crate::world::World;
 use crate::{Ending, Session};
 use kache_key::{Digest, Form};
 use kache_observe::{Trace, TraceFile};
-use kache_os::{Lock, Stamp, Start, Stream, bytes};
+use kache_os::{Ended, Lock, Stamp, Start, Stream, bytes};
 use kache_store::{Outcome, Remembered};
 use std::ffi::OsString;
 use std::fs::File;
@@ -27,6 +27,8 @@ pub struct Ran {
     /// The file clock before the start.
     pub started: Stamp,
     pub trace: Option<TraceFile>,
+    /// It left no process behind that holds its streams.
+    pub silent: bool,
 }
 
 /// Keeps what puts the observer into a program alive.
@@ -92,7 +94,7 @@ impl Session<'_> {
         let started = kache_os::file_clock()?;
         let clock = Instant::now();
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let status = self.pass_on(action, &env, &mut |stream, chunk| {
+        let ended = self.pass_on(action, &env, &mut |stream, chunk| {
             let kept = match stream {
                 Stream::Out => &mut stdout,
                 Stream::Err => &mut stderr,
@@ -105,7 +107,8 @@ impl Session<'_> {
             }
         })?;
         let tool_ms = clock.elapsed().as_millis() as u64;
-        Ok((status, Ran { stdout, stderr, tool_ms, started, trace: observer.map(|o| o.trace) }))
+        let trace = observer.map(|o| o.trace);
+        Ok((ended.status, Ran { stdout, stderr, tool_ms, started, trace, silent: ended.silent }))
     }
 
     /// Runs the tool and passes on what it says, as it comes; `hear` is told before. Messages are lines, cargo acts on whole
@@ -115,7 +118,7 @@ impl Session<'_> {
         action: &Action,
         env: &[(OsString, OsString)],
         hear: &mut dyn FnMut(Stream, &[u8]),
-    ) -> std::io::Result<ExitStatus> {
+    ) -> std::io::Result<Ended> {
         let start = Start { program: &action.program, argv0: &action.argv0, args: &action.args, env };
         let form = if action.json { Form::Json } else { Form::Plain };
         let in_lines = action.json || !action.mapped.maps.is_empty();
@@ -124,7 +127,7 @@ impl Session<'_> {
             hear(stream, said);
             kache_os::write_stream(stream, said)
         };
-        let status = kache_os::run_streaming(&start, |stream, chunk| {
+        let ended = kache_os::run_streaming(&start, |stream, chunk| {
             if !in_lines || stream == Stream::Out {
                 return say(stream, chunk);
             }
@@ -134,7 +137,7 @@ impl Session<'_> {
             say(stream, &action.mapped.undo(&lines, form))
         })?;
         let _ = say(Stream::Err, &action.mapped.undo(&unfinished, form));
-        Ok(status)
+        Ok(ended)
     }
 
     /// A link follows upon the archive it links by a millisecond or two, a configure script's compile upon its source, and

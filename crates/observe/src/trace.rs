@@ -205,8 +205,10 @@ pub enum Blind {
     Overflow,
     /// Something no record can say: a path that is too long, another root directory, an io_uring.
     Lost,
-    /// A process was killed, or is still busy, in the middle of a record.
+    /// A process was killed in the middle of a record.
     Unfinished,
+    /// This program still runs.
+    Running { path: Vec<u8> },
     /// This program was started and did not report.
     EscapedExec { path: Vec<u8> },
     /// Nothing reported, or not the program that was started first.
@@ -225,7 +227,8 @@ impl fmt::Display for Blind {
                 f,
                 "it used something that cannot be observed (an overlong path, another root directory, an io_uring)"
             ),
-            Blind::Unfinished => write!(f, "a process it started was killed or is still running"),
+            Blind::Unfinished => write!(f, "a process it started was killed"),
+            Blind::Running { path } => write!(f, "{} is still running", String::from_utf8_lossy(path)),
             Blind::EscapedExec { path } => write!(
                 f,
                 "{} ran unobserved (a static, setuid or foreign program, or one that refuses preloaded libraries)",
@@ -431,11 +434,12 @@ pub struct TraceFile {
 #[cfg(target_os = "linux")]
 impl TraceFile {
     fn create(capacity: usize) -> io::Result<TraceFile> {
+        use rustix::fs::MemfdFlags;
         use std::os::fd::OwnedFd;
         use std::os::unix::fs::FileExt;
 
         let capacity = capacity.max(4096) & !7;
-        let memory: OwnedFd = rustix::fs::memfd_create("kache-trace", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let memory: OwnedFd = rustix::fs::memfd_create("kache-trace", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&memory, capacity as u64)?;
         let file = std::fs::File::from(memory);
         let mut header = [0; HEADER];
@@ -453,22 +457,41 @@ impl TraceFile {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
-    /// What was observed so far: call it when the program has ended. One trace is for one program, started by this
-    /// process, and what that one starts.
+    /// What was observed: call it when the program has ended; nothing is taken down after that. One trace is for one
+    /// program, started by this process, and what that one starts.
     pub fn read(&self) -> Result<Trace, Blind> {
+        use rustix::fs::{SealFlags, fcntl_add_seals};
+
+        let unreadable = |error: io::Error| Blind::Unreadable(error.to_string());
+        match fcntl_add_seals(&self.file, SealFlags::WRITE) {
+            Ok(()) => Trace::parse(&self.bytes().map_err(unreadable)?, std::process::id() as i32),
+            // Somebody still can write to it.
+            Err(rustix::io::Errno::BUSY) => Err(Blind::Running { path: self.running().unwrap_or_default() }),
+            Err(error) => Err(unreadable(error.into())),
+        }
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
         use std::os::unix::fs::FileExt;
 
-        let read =
-            |bytes: &mut [u8]| self.file.read_exact_at(bytes, 0).map_err(|error| Blind::Unreadable(error.to_string()));
         let mut header = [0; HEADER];
-        read(&mut header)?;
+        self.file.read_exact_at(&mut header, 0)?;
         let len = u64::from_ne_bytes(header[16..24].try_into().expect("eight bytes"));
         let used = usize::try_from(len).unwrap_or(usize::MAX).clamp(HEADER, self.capacity);
         let mut bytes = vec![0; used];
-        read(&mut bytes)?;
-        // A process that outlived the action may have reserved more in between: then this cut is wrong, and it said so.
+        self.file.read_exact_at(&mut bytes, 0)?;
+        // Who still runs may have reserved more in between.
         bytes[16..24].copy_from_slice(&header[16..24]);
-        Trace::parse(&bytes, std::process::id() as i32)
+        Ok(bytes)
+    }
+
+    /// The program of a process that did not end: for people only.
+    fn running(&self) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::OsStringExt;
+
+        let records = records(&self.bytes().ok()?).ok()?;
+        let program = |record: &Record| std::fs::read_link(format!("/proc/{}/exe", record.pid)).ok();
+        records.iter().rev().find_map(program).map(|path| path.into_os_string().into_vec())
     }
 }
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The bytes of a path or argument.
 pub fn bytes<T: AsRef<OsStr> + ?Sized>(s: &T) -> &[u8] {
@@ -374,7 +374,7 @@ impl Lock {
 
     /// Waits up to `limit` for the lock.
     pub fn exclusive_within(path: &Path, limit: Duration) -> io::Result<Option<Lock>> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let mut pause = Duration::from_millis(2);
         loop {
             if let Some(lock) = Lock::try_exclusive(path)? {
@@ -494,16 +494,28 @@ pub struct Start<'a> {
     pub env: &'a [(OsString, OsString)],
 }
 
-/// Runs a child and hands its output to `sink` as it comes.
+/// How a program ended that was run with its streams piped.
+pub struct Ended {
+    pub status: ExitStatus,
+    /// Nobody can write to its streams any more: no process that it left behind holds them.
+    pub silent: bool,
+}
+
+/// How long after a program's end what it left behind may take to end as well: `tee` behind a script's output, a linker
+/// that gives back its memory.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Runs a child and hands its output to `sink` as it comes, until the child has ended.
 ///
 /// A sink that fails (the reader of our output went away) closes the child's pipes, so the child meets the broken
-/// pipe it would have met alone.
-pub fn run_streaming(start: &Start, mut sink: impl FnMut(Stream, &[u8]) -> io::Result<()>) -> io::Result<ExitStatus> {
+/// pipe it would have met alone. What a process that outlives the child says later, `cat` carries to where it would have
+/// gone without us (and where there is no `cat`, that process meets a broken pipe).
+pub fn run_streaming(start: &Start, mut sink: impl FnMut(Stream, &[u8]) -> io::Result<()>) -> io::Result<Ended> {
     let mut command = Command::new(start.program);
     command.arg0(start.argv0).args(start.args).env_clear().envs(start.env.iter().map(|(k, v)| (k, v)));
     let mut child = command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let pipes = (child.stdout.take(), child.stderr.take());
-    let (Some(out), Some(err)) = pipes else { return child.wait() };
+    let (Some(out), Some(err)) = pipes else { return Ok(Ended { status: child.wait()?, silent: false }) };
     pump(&mut child, out.into(), err.into(), &mut sink)
 }
 
@@ -512,36 +524,57 @@ fn pump(
     out: OwnedFd,
     err: OwnedFd,
     sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
-) -> io::Result<ExitStatus> {
+) -> io::Result<Ended> {
     use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
     let mut open = vec![(Stream::Out, File::from(out)), (Stream::Err, File::from(err))];
+    // As much as a pipe holds.
     let mut buf = vec![0u8; 64 * 1024];
-    while !open.is_empty() {
-        let mut fds: Vec<PollFd> = open.iter().map(|(_, f)| PollFd::new(f, PollFlags::IN)).collect();
-        match poll(&mut fds, None) {
+    // Before Linux 5.3 there is none: the child is asked for from time to time.
+    let end = Pid::from_raw(child.id() as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let mut ended: Option<Instant> = None;
+    let mut is_last = false;
+    while !open.is_empty() && !is_last {
+        let left = ended.map(|at| LINGER.saturating_sub(at.elapsed()));
+        is_last = left == Some(Duration::ZERO);
+        let awaited = end.as_ref().filter(|_| ended.is_none());
+        let limit = left.or(awaited.is_none().then_some(Duration::from_millis(20)));
+        let limit = limit.map(|l| rfs::Timespec { tv_sec: 0, tv_nsec: l.subsec_nanos().into() });
+        let pipes = open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN));
+        let mut fds: Vec<PollFd> = pipes.chain(awaited.map(|end| PollFd::new(end, PollFlags::IN))).collect();
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
-        let ready: Vec<bool> = fds.iter().map(|f| !f.revents().is_empty()).collect();
-        let mut index = 0;
-        for is_ready in ready {
-            if !is_ready {
-                index += 1;
-                continue;
-            }
-            let n = match open[index].1.read(&mut buf) {
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => 0,
-            };
-            if n == 0 || sink(open[index].0, &buf[..n]).is_err() {
-                open.remove(index);
-            } else {
-                index += 1;
-            }
+        let told: Vec<PollFlags> = fds.iter().map(PollFd::revents).take(open.len()).collect();
+        // Asked before the pipes are read, which then hold all it has said.
+        if ended.is_none() && child.try_wait()?.is_some() {
+            ended = Some(Instant::now());
         }
+        let mut told = told.into_iter();
+        open.retain_mut(|(stream, pipe)| {
+            let told = told.next().unwrap_or(PollFlags::empty());
+            if told.is_empty() {
+                return true;
+            }
+            match pipe.read(&mut buf) {
+                // Nobody can write any more, and it did not fill the buffer: that was all.
+                Ok(n) => n > 0 && sink(*stream, &buf[..n]).is_ok() && !(told.contains(PollFlags::HUP) && n < buf.len()),
+                Err(e) => e.kind() == io::ErrorKind::Interrupted,
+            }
+        });
     }
-    child.wait()
+    let silent = open.is_empty();
+    for (stream, pipe) in open {
+        let to = match stream {
+            Stream::Out => rustix::stdio::stdout().try_clone_to_owned(),
+            Stream::Err => rustix::stdio::stderr().try_clone_to_owned(),
+        };
+        // Its own group: a signal for the build is not meant for what outlives it.
+        let _ =
+            to.and_then(|to| Command::new("cat").stdin(pipe).stdout(to).stderr(Stdio::null()).process_group(0).spawn());
+    }
+    Ok(Ended { status: child.wait()?, silent })
 }
 
 /// Ends this process as the child ended: same code, or same signal.
