@@ -95,6 +95,8 @@ struct Reading<'a> {
     /// The user's own code asked for the working directory or a canonical path: it may use it in any way.
     asked_where: bool,
     parents: HashMap<PathBuf, PathBuf>,
+    /// Whether a directory of the machine is missing: many paths are looked for in the same few.
+    absent_dirs: HashMap<PathBuf, bool>,
     /// What is gone through now was done by a program of the table.
     by_known: bool,
     /// This program, which observed ones start in a compiler's place.
@@ -124,6 +126,7 @@ pub fn read(
         environment: EnvUse::ByName,
         asked_where: false,
         parents: HashMap::new(),
+        absent_dirs: HashMap::new(),
         by_known: false,
         kache: std::env::current_exe().ok(),
         jobserver: jobserver(world),
@@ -281,7 +284,7 @@ impl Reading<'_> {
         let real = self
             .parents
             .entry(parent.to_path_buf())
-            .or_insert_with_key(|dir| std::fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()));
+            .or_insert_with_key(|dir| kache_os::canonical_dir(dir).unwrap_or_else(|_| dir.clone()));
         bytes(&real.join(name)).to_vec()
     }
 

@@ -154,8 +154,15 @@ impl<'a> World<'a> {
     /// Takes what the inputs are like now, and keeps to it. Whoever checks after this that nothing changed since a run
     /// began knows what the run saw, whatever is edited while its outputs are stored.
     pub fn freeze(&self, inputs: &BTreeSet<Input>) {
-        self.learn(inputs);
-        let states = inputs.iter().map(|input| (input.clone(), self.state(input))).collect();
+        let (mut states, mut unread) = (BTreeMap::new(), Vec::new());
+        for input in inputs {
+            match self.is_unread(input) {
+                Some(file) => unread.push((input, file)),
+                None => _ = states.insert(input.clone(), self.state(input)),
+            }
+        }
+        self.learn(&unread.iter().map(|(_, file)| file.clone()).collect::<Vec<_>>());
+        states.extend(unread.into_iter().map(|(input, _)| (input.clone(), self.state(input))));
         *self.frozen.borrow_mut() = states;
     }
 
@@ -256,17 +263,18 @@ impl<'a> World<'a> {
         Ok(digest)
     }
 
-    /// Takes the digests of large files of the machine that the memo does not know, several at a time: before the first
-    /// compile of all, nothing else can be done while a toolchain's 300 MB are read.
-    fn learn(&self, inputs: &BTreeSet<Input>) {
+    /// Whether this is a large file whose digest is not known yet.
+    fn is_unread(&self, input: &Input) -> Option<(PathBuf, Meta)> {
         const LARGE: u64 = 4 << 20;
-        let unknown = |input: &Input| {
-            let Input::Path(stored) = input else { return None };
-            let file = path(stored).is_absolute().then(|| path(stored).to_path_buf())?;
-            let meta = kache_os::stat(&file).ok().filter(|m| m.is_file() && m.size >= LARGE)?;
-            self.memo.get(&meta).is_none().then_some((file, meta))
-        };
-        let files: Vec<(PathBuf, Meta)> = inputs.iter().filter_map(unknown).collect();
+        let Input::Path(stored) = input else { return None };
+        let file = self.place(stored)?;
+        let meta = self.look(&file).ok().filter(|m| m.is_file() && m.size >= LARGE)?;
+        self.memo.get(&meta).is_none().then_some((file, meta))
+    }
+
+    /// Takes digests of large files, several at a time: before the first compile of all, nothing else can be done while a
+    /// toolchain's 300 MB are read.
+    fn learn(&self, files: &[(PathBuf, Meta)]) {
         let next = AtomicUsize::new(0);
         let work = || {
             let taken = std::iter::from_fn(|| files.get(next.fetch_add(1, Ordering::Relaxed)));

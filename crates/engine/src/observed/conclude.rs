@@ -106,13 +106,17 @@ impl Reading<'_> {
 
     /// Of a path of the machine that is not there, the first directory on the way that is missing: one look instead of
     /// one for each file that a linker would have liked to find there.
-    fn missing(&self, input: Input) -> Input {
+    fn missing(&mut self, input: Input) -> Input {
         let Input::Path(stored) = &input else { return input };
         let Some(place) = self.world.place(stored) else { return input };
         if !matches!(self.world.roots.innermost(bytes(&place)), None | Some(Root::Toolchain)) {
             return input;
         }
-        let absent = |dir: &&Path| kache_os::stat(dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        let is_absent = |dir: &Path| kache_os::stat(dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        let absent = |dir: &&Path| match self.absent_dirs.get(*dir) {
+            Some(known) => *known,
+            None => *self.absent_dirs.entry(dir.to_path_buf()).or_insert(is_absent(dir)),
+        };
         match place.ancestors().skip(1).take_while(absent).last() {
             Some(dir) => Input::Path(self.stored(bytes(dir))),
             None => input,
