@@ -11,6 +11,7 @@ mod cc_stale;
 mod cli;
 mod commands;
 mod config;
+mod declared;
 mod edit_loop;
 mod explain;
 mod faults;

@@ -2,6 +2,7 @@
 
 use crate::messages::Mapped;
 use kache_key::{Digest, Form, Recipe, Root, Roots, Sink};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -59,6 +60,14 @@ pub struct ScriptProgram {
     pub real: PathBuf,
 }
 
+/// A compiled library, as the compiles of its dependents look for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Library {
+    /// The file's name.
+    pub name: Vec<u8>,
+    pub digest: Digest,
+}
+
 /// All that lookup, restore, run and record need to know. The default has nothing special.
 #[derive(Default)]
 pub struct Action {
@@ -111,8 +120,12 @@ pub struct Action {
     pub probe: Vec<OsString>,
     /// `--extern` files, for declared inputs.
     pub externs: Vec<PathBuf>,
+    /// The libraries that a compile on declared inputs can load, and where.
+    pub libraries: BTreeMap<Library, PathBuf>,
     /// `-L` directories of other libraries, for declared inputs.
     pub native_dirs: Vec<PathBuf>,
+    /// Those of them where rustc looks for crates by name.
+    pub crate_dirs: Vec<PathBuf>,
 }
 
 impl Recipe for Action {

@@ -1,16 +1,20 @@
 //! Declared inputs: the second way to a path set, where observation is off. Inputs are what rustc says it read (dep-info,
-//! `# env-dep`) and what the command line names (`--extern`). Only for libraries, and only where no procedural macro can
-//! take part: its reads are not declared.
+//! `# env-dep`), what the command line names (`--extern`), and the libraries these need. Only for libraries, and only
+//! where no procedural macro can take part: its reads are not declared.
+//!
+//! Which libraries a library needs beside it, no compiler says. kache keeps it of each that it recorded: as a path set,
+//! under a fingerprint of the library's content, of names `DIGEST/FILE`.
 
-use crate::action::Action;
+use crate::action::{Action, Library};
 use crate::reason::{Reason, Why};
 use crate::sources::{self, Variables};
 use crate::world::World;
 use kache_config::Settings;
 use kache_key::{Digest, Framed, Input, PathSet};
 use kache_os::{Stamp, bytes};
-use kache_store::Memo;
-use std::collections::BTreeSet;
+use kache_store::Store;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The compiler's identity: the content of every loadable file of its toolchain; `digest_of` knows unchanged ones by stat.
@@ -41,17 +45,94 @@ pub fn toolchain_identity(tool: &Path, digest_of: &dyn Fn(&Path) -> Option<Diges
     hash.finish().as_bytes().to_vec()
 }
 
-/// Declines actions that a procedural macro may take part in: every `--extern` must be known to be free of them.
-pub fn check_externs(action: &Action, memo: &Memo) -> Result<(), Why> {
+/// The libraries that the compile can load by `--extern`, and those that these were made with, each with its place. Declined
+/// is what kache did not record on declared inputs: a procedural macro, or what was made with one.
+pub fn libraries(
+    action: &Action,
+    store: &Store,
+    digest_of: &dyn Fn(&Path) -> Option<Digest>,
+) -> Result<BTreeMap<Library, PathBuf>, Why> {
+    let mut placed: BTreeMap<Library, PathBuf> = BTreeMap::new();
     for file in &action.externs {
-        let meta = kache_os::stat(file).ok();
-        let known = meta.and_then(|m| memo.get(&m).or_else(|| memo.output_in(&m)));
-        let free = known.is_some_and(|k| k.macro_free);
-        if !free {
-            return Err(Why::new(Reason::MacroUnknown, file.display()));
+        let unknown = || Why::new(Reason::MacroUnknown, file.display());
+        let digest = digest_of(file).ok_or_else(unknown)?;
+        // The same bytes may have been made with libraries of other bytes and the same meaning.
+        let sets: Vec<_> = store.path_sets(&fingerprint(&digest)).iter().filter_map(read_libraries).collect();
+        let mut missing = None;
+        let found = sets.into_iter().find_map(|libraries| {
+            let mut places = Vec::new();
+            for library in libraries {
+                let place = if library.digest == digest {
+                    file.clone()
+                } else if let Some(place) = placed.get(&library) {
+                    place.clone()
+                } else {
+                    let mut places = action.search_dirs.iter().map(|dir| dir.join(kache_os::path(&library.name)));
+                    let Some(place) = places.find(|place| digest_of(place) == Some(library.digest)) else {
+                        missing = Some(library);
+                        return None;
+                    };
+                    place
+                };
+                places.push((library, place));
+            }
+            Some(places)
+        });
+        placed.extend(found.ok_or_else(|| match &missing {
+            Some(library) => Why::new(Reason::SearchedCrate, String::from_utf8_lossy(&library.name)),
+            None => unknown(),
+        })?);
+    }
+    Ok(placed)
+}
+
+/// Declines a compile that could find a crate by its name (`extern crate`) in a directory of `-L`. On a hit there is none:
+/// the names and libraries there are inputs.
+pub fn check_searched(action: &Action) -> Result<(), Why> {
+    for dir in &action.crate_dirs {
+        for (name, _) in kache_os::list(dir).unwrap_or_default() {
+            let file = dir.join(kache_os::path(&name));
+            if is_crate(&file) {
+                return Err(Why::new(Reason::SearchedCrate, file.display()));
+            }
         }
     }
     Ok(())
+}
+
+/// Keeps what a library that was compiled here needs; dependents are compiled as soon as it is there.
+pub fn keep_library(store: &Store, action: &Action, file: &Path, digest: Digest) -> io::Result<()> {
+    let name = bytes(file.file_name().unwrap_or_default()).to_vec();
+    let libraries: BTreeSet<Library> = action.libraries.keys().cloned().chain([Library { digest, name }]).collect();
+    let named = libraries.iter().map(|l| Input::Path([l.digest.hex().as_bytes(), b"/", &l.name].concat()));
+    store.add_path_set(&fingerprint(&digest), PathSet { inputs: named.collect(), bound: None })
+}
+
+fn fingerprint(library: &Digest) -> Digest {
+    let mut hash = Framed::new("library");
+    hash.put(library.as_bytes());
+    hash.finish()
+}
+
+/// Of a path set that is none of libraries: nothing.
+fn read_libraries(set: &PathSet) -> Option<Vec<Library>> {
+    let read = |input: &Input| {
+        let Input::Path(path) = input else { return None };
+        let at = path.iter().position(|b| *b == b'/')?;
+        let name = path[at + 1..].to_vec();
+        let digest = Digest::from_hex(std::str::from_utf8(&path[..at]).ok()?)?;
+        (!name.is_empty() && !name.contains(&b'/')).then_some(Library { digest, name })
+    };
+    set.inputs.iter().map(read).collect()
+}
+
+/// The libraries of the `-L` directories, as they are now.
+pub fn native_libraries(action: &Action) -> Vec<PathBuf> {
+    let of_dir = |dir: &PathBuf| {
+        let names = kache_os::list(dir).unwrap_or_default().into_iter();
+        names.map(|(name, _)| dir.join(kache_os::path(&name))).filter(|file| is_library(file)).collect::<Vec<_>>()
+    };
+    action.native_dirs.iter().flat_map(of_dir).collect()
 }
 
 /// The path set of a finished compile.
@@ -61,16 +142,11 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     let mut inputs = BTreeSet::new();
     let mut siblings: Vec<PathBuf> = info.files.iter().filter_map(|f| sources::module_siblings(f)).collect();
     siblings.retain(|s| !info.files.contains(s));
-    for file in info.files.iter().chain(&action.externs).chain(&siblings) {
-        inputs.insert(Input::Path(world.roots.encode_path(bytes(file))));
-    }
-    for dir in &action.native_dirs {
-        let stored = |p: &Path| world.roots.encode_path(bytes(p));
-        inputs.insert(Input::List(stored(dir)));
-        let libraries =
-            kache_os::list(dir).unwrap_or_default().into_iter().map(|(name, _)| dir.join(kache_os::path(&name)));
-        inputs.extend(libraries.filter(|p| is_library(p)).map(|p| Input::Path(stored(&p))));
-    }
+    let libraries: Vec<PathBuf> =
+        action.externs.iter().chain(action.libraries.values()).cloned().chain(native_libraries(action)).collect();
+    let stored = |p: &Path| world.roots.encode_path(bytes(p));
+    inputs.extend(info.files.iter().chain(&libraries).chain(&siblings).map(|file| Input::Path(stored(file))));
+    inputs.extend(action.native_dirs.iter().map(|dir| Input::List(stored(dir))));
     for name in info.variables {
         let value = world.invocation.value(&name).unwrap_or_default();
         let input = if variables.portable(&name, false) {
@@ -83,13 +159,28 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
         inputs.insert(input);
     }
     world.freeze(&inputs);
-    world.all_unchanged_since(start, info.files.iter().chain(&action.externs))?;
+    let searched = action.crate_dirs.iter().filter(|dir| kache_os::stat(dir).is_ok());
+    world.all_unchanged_since(start, info.files.iter().chain(&libraries).chain(searched))?;
     inputs.extend(action.bound_to.iter().map(|root| Input::Place(*root)));
     Ok(PathSet { inputs: inputs.into_iter().collect(), bound: None })
 }
 
 fn is_library(file: &Path) -> bool {
-    file.extension().is_some_and(|e| ["a", "o", "so", "lib", "rlib", "rmeta"].iter().any(|known| e == *known))
+    let known = ["a", "o", "lib", "rlib", "rmeta"].iter().chain(DYNAMIC);
+    file.extension().is_some_and(|e| known.into_iter().any(|k| e == *k))
+}
+
+/// What dynamic libraries are called, of whatever target.
+const DYNAMIC: &[&str] = &["so", "dylib", "dll", "wasm"];
+
+/// Whether rustc could take the file for a crate: metadata, or a dynamic library with a section of that.
+fn is_crate(file: &Path) -> bool {
+    let has = |extensions: &[&str]| file.extension().is_some_and(|e| extensions.iter().any(|k| e == *k));
+    let holds_metadata = || {
+        let data = kache_os::stat(file).is_ok_and(|m| m.is_file()).then(|| std::fs::read(file).ok()).flatten();
+        data.is_some_and(|data| memchr::memmem::find(&data, b".rustc").is_some())
+    };
+    has(&["rlib", "rmeta"]) || has(DYNAMIC) && holds_metadata()
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
             Err(why) => self.step_aside(&plain, why),
         };
         self.complete_key(&mut action);
-        if let Err(why) = self.declarable(&action) {
+        if let Err(why) = self.declare(&mut action) {
             self.step_aside(&plain, why);
         }
         let weak = action.fingerprint();
@@ -202,6 +202,11 @@ impl<'a> Session<'a> {
         );
         if let Some(ending) = self.look_up(&action, &world, &weak) {
             self.finish(&action, Outcome::Hit, ending);
+        }
+        if !self.settings.observe
+            && let Err(why) = declared::check_searched(&action)
+        {
+            self.step_aside(&plain, why);
         }
         if let Some(why) = self.not_worth_recording(&action) {
             let ending = Ending { why: Some(why), weak: Some(weak), ..Ending::default() };
@@ -270,9 +275,14 @@ impl<'a> Session<'a> {
         (!stored.is_empty()).then(|| [name.as_bytes(), b"=", &stored.join(&b':')].concat())
     }
 
-    /// Without observation, procedural macros must not take part: their reads are unknown.
-    fn declarable(&self, action: &Action) -> Result<(), Why> {
-        if self.settings.observe { Ok(()) } else { declared::check_externs(action, &self.memo) }
+    /// Without observation it must be known which libraries can be loaded.
+    fn declare(&self, action: &mut Action) -> Result<(), Why> {
+        if !self.settings.observe {
+            action.libraries = declared::libraries(action, &self.store, &|file| self.digest_of(file))?;
+            // A build script makes them just before.
+            action.settles.extend(declared::native_libraries(action).into_iter().chain(action.crate_dirs.clone()));
+        }
+        Ok(())
     }
 
     /// The one policy on results that are not worth observing and storing.

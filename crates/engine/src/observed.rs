@@ -22,8 +22,6 @@ pub struct Observed {
     pub path_set: PathSet,
     /// Files and links the run made or changed that are still there, scratch and temporary ones left out.
     pub written: Vec<PathBuf>,
-    /// No loaded library lies in the build directory: no procedural macro of this build took part.
-    pub macro_free: bool,
 }
 
 /// Places whose state says nothing about a result. Each with its reason.
@@ -192,7 +190,7 @@ pub fn read(
     if bytes(&action.program).iter().all(|b| *b != b'/') {
         reading.inputs.insert(Input::Search { name: bytes(&action.program).to_vec(), dirs: vec![Vec::new()] });
     }
-    reading.finish(start, macros.is_empty(), variables)
+    reading.finish(start, variables)
 }
 
 /// The last one that make (4.4 and later) names, if it is what it should be.

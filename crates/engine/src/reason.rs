@@ -16,6 +16,7 @@ pub enum Reason {
     UnknownFlag,
     Link,
     MacroUnknown,
+    SearchedCrate,
     CacheUnusable,
     ToolFailed,
     Editing,
@@ -42,7 +43,7 @@ pub struct Explanation {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 27] = [
+    pub const ALL: [Reason; 28] = [
         Reason::Disabled,
         Reason::Excluded,
         Reason::UnknownTool,
@@ -54,6 +55,7 @@ impl Reason {
         Reason::UnknownFlag,
         Reason::Link,
         Reason::MacroUnknown,
+        Reason::SearchedCrate,
         Reason::CacheUnusable,
         Reason::ToolFailed,
         Reason::Editing,
@@ -93,6 +95,9 @@ impl Reason {
             Reason::UnknownFlag => ("unknown-flag", "without observation only known flags are cached"),
             Reason::Link => ("link", "without observation the inputs of a link are not known"),
             Reason::MacroUnknown => ("macro", "without observation the reads of procedural macros are not known"),
+            Reason::SearchedCrate => {
+                ("searched-crate", "without observation a crate that is only searched for (-L) is not known")
+            }
             Reason::CacheUnusable => ("cache-unusable", "the cache directory can't be used"),
             Reason::ToolFailed => ("tool-failed", "the tool failed, and failures are never stored"),
             Reason::Editing => {

@@ -48,7 +48,7 @@ impl Session<'_> {
         if !ran.silent {
             return Err(Reason::LeftRunning.into());
         }
-        let (set, written, macro_free) = match &trace {
+        let (set, written) = match &trace {
             Some(trace) => {
                 let root = &trace.programs[0].exe;
                 if action.program.is_absolute() && !kache_observe::is_program(bytes(&action.program), root) {
@@ -56,11 +56,11 @@ impl Session<'_> {
                 }
                 let variables = Variables::of(action, self.settings, world);
                 let seen = observed::read(action, world, trace, ran.started, &variables)?;
-                (seen.path_set, seen.written, seen.macro_free)
+                (seen.path_set, seen.written)
             }
             None if self.settings.observe => return Err(Why::new(Reason::Blind, "the observer could not be placed")),
-            None if action.kind == Kind::Cc => (declared_cc::path_set(action, world, ran.started)?, Vec::new(), true),
-            None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new(), true),
+            None if action.kind == Kind::Cc => (declared_cc::path_set(action, world, ran.started)?, Vec::new()),
+            None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new()),
         };
         let same = if action.kind == Kind::Cc { twins(world, &set)? } else { Vec::new() };
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
@@ -81,7 +81,6 @@ impl Session<'_> {
             stdout,
             stderr,
             tool_ms: ran.tool_ms,
-            macro_free,
             boot: kache_os::boot_id(),
         };
         let mut inputs: BTreeSet<Input> = set.inputs.into_iter().collect();
@@ -122,7 +121,7 @@ impl Session<'_> {
         self.store.put_entry(&strong, &entry).map_err(failed)?;
         self.store.add_path_set(weak, set).map_err(failed)?;
         for found in &outputs {
-            self.remember_output(found, macro_free);
+            self.remember_output(action, found);
         }
         Ok(strong)
     }
@@ -374,8 +373,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Who reads this output next finds its digest on record, however new it is.
-    fn remember_output(&self, found: &Found, macro_free: bool) {
+    /// Who reads this output next finds its digest on record, however new it is; without observation also what a library
+    /// needs.
+    pub(crate) fn remember(&self, action: &Action, place: &Path, meta: &Meta, digest: Digest) {
+        self.memo.put(meta, Remembered { digest, output: true });
+        if !self.settings.observe && place.extension().is_some_and(|e| e == "rlib" || e == "rmeta") {
+            // Where it can't be kept, dependents pass through.
+            let _ = declared::keep_library(&self.store, action, place, digest);
+        }
+    }
+
+    fn remember_output(&self, action: &Action, found: &Found) {
         let digest = match &found.output.kind {
             OutputKind::File { data: Data::Blob { digest, .. }, .. } => *digest,
             OutputKind::File { data: Data::Inline(data), .. } => Digest::of(data),
@@ -387,7 +395,7 @@ impl Session<'_> {
             OutputKind::Symlink(_) | OutputKind::Dir => return,
         };
         if let Ok(meta) = kache_os::stat(&found.place) {
-            self.memo.put(&meta, Remembered { digest, output: true, macro_free });
+            self.remember(action, &found.place, &meta, digest);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{Ending, Session};
 use kache_config::LogLevel;
 use kache_key::{Digest, Form};
 use kache_os::{Method, Stream};
-use kache_store::{Data, Entry, How, OutputKind, Placed, Remembered, SPARE_FROM};
+use kache_store::{Data, Entry, How, OutputKind, Placed, SPARE_FROM};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ impl Session<'_> {
         ready.sort_by_key(|(_, what)| matches!(what, Ready::Blob { share: true, .. }));
         let mut restored = Restored::default();
         for (place, what) in &ready {
-            if self.put(place, what, entry.macro_free, &mut restored).is_err() {
+            if self.put(action, place, what, &mut restored).is_err() {
                 // A script would find in its empty OUT_DIR what it is about to make.
                 if let Outputs::Tree(dir) = &action.outputs {
                     let _ = empty(dir, &HashSet::new());
@@ -151,7 +151,7 @@ impl Session<'_> {
             && action.externs.iter().all(|file| both(&self.invocation.cwd.join(file)))
     }
 
-    fn put(&self, place: &Path, what: &Ready, macro_free: bool, restored: &mut Restored) -> io::Result<()> {
+    fn put(&self, action: &Action, place: &Path, what: &Ready, restored: &mut Restored) -> io::Result<()> {
         let mut once = || -> io::Result<Option<(Placed, Digest)>> {
             Ok(match what {
                 Ready::Blob { digest, executable, share } => {
@@ -195,7 +195,7 @@ impl Session<'_> {
         };
         if let Some((placed, digest)) = placed {
             restored.count(&placed);
-            self.memo.put(&placed.meta, Remembered { digest, output: true, macro_free });
+            self.remember(action, place, &placed.meta, digest);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::{Ending, Session};
 use kache_key::{Digest, Form};
 use kache_observe::{Trace, TraceFile};
 use kache_os::{Ended, Lock, Stamp, Start, Stream, bytes};
-use kache_store::{Outcome, Remembered};
+use kache_store::Outcome;
 use std::ffi::OsString;
 use std::fs::File;
 use std::process::ExitStatus;
@@ -103,7 +103,7 @@ impl Session<'_> {
                 kept.extend_from_slice(chunk);
             }
             if action.json && stream == Stream::Err {
-                self.remember_metadata(chunk);
+                self.remember_metadata(action, chunk);
             }
         })?;
         let tool_ms = clock.elapsed().as_millis() as u64;
@@ -175,7 +175,7 @@ impl Session<'_> {
 
     /// rustc tells when metadata is written, and cargo starts dependents at once. They find it milliseconds old: its
     /// digest is on record before they are told.
-    fn remember_metadata(&self, chunk: &[u8]) {
+    fn remember_metadata(&self, action: &Action, chunk: &[u8]) {
         for line in chunk.split(|b| *b == b'\n') {
             if memchr::memmem::find(line, b"\"emit\":\"metadata\"").is_none() {
                 continue;
@@ -184,7 +184,7 @@ impl Session<'_> {
             let Some(path) = message["artifact"].as_str().map(std::path::Path::new) else { continue };
             let known = kache_os::stat(path).and_then(|meta| Ok((meta, Digest::of_reader(&mut File::open(path)?)?)));
             if let Ok((meta, digest)) = known {
-                self.memo.put(&meta, Remembered { digest, output: true, macro_free: !self.settings.observe });
+                self.remember(action, path, &meta, digest);
             }
         }
     }

@@ -324,7 +324,7 @@ impl<'a> World<'a> {
 
     fn remember(&self, meta: &Meta, digest: Digest) {
         if self.settled(meta) {
-            self.memo.put(meta, Remembered { digest, output: false, macro_free: false });
+            self.memo.put(meta, Remembered { digest, output: false });
         }
     }
 

@@ -47,8 +47,6 @@ pub struct Entry {
     pub stderr: Data,
     /// The tool's wall time, milliseconds.
     pub tool_ms: u64,
-    /// No process that took part loaded a procedural macro (whose reads only observation sees).
-    pub macro_free: bool,
     /// Boot under which the bytes were written or last verified.
     pub boot: String,
 }

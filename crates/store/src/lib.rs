@@ -154,7 +154,8 @@ impl Store {
     pub fn add_path_set(&self, weak: &Digest, set: PathSet) -> io::Result<()> {
         let mut sets = self.path_sets(weak);
         if sets.first() == Some(&set) {
-            return Ok(());
+            let path = self.sharded("actions", weak);
+            return if is_due(&path, std::time::SystemTime::now()) { kache_os::touch(&path) } else { Ok(()) };
         }
         sets.retain(|s| s.inputs != set.inputs);
         sets.insert(0, set);
@@ -180,8 +181,7 @@ impl Store {
     /// seldom writes.
     pub fn mark_used(&self, weak: &Digest, strong: &Digest, now: std::time::SystemTime) {
         let path = self.sharded("entries", strong);
-        let now = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-        if kache_os::stat(&path).is_ok_and(|m| m.mtime.sec + 3600 < now) {
+        if is_due(&path, now) {
             let _ = kache_os::touch(&path).and_then(|()| kache_os::touch(&self.sharded("actions", weak)));
         }
     }
@@ -211,4 +211,10 @@ impl Store {
         kache_os::set_mode(&path, if executable { 0o755 } else { 0o644 })?;
         Ok(path)
     }
+}
+
+/// Whether a record's last use was noted more than an hour ago.
+fn is_due(record: &Path, now: std::time::SystemTime) -> bool {
+    let now = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+    kache_os::stat(record).is_ok_and(|m| m.mtime.sec + 3600 < now)
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! key     16 bytes: BLAKE3 of (kind, device, inode, birth, size, mtime, ctime), cut
 //! digest  32 bytes
-//! flags    1 byte: OUTPUT | MACRO_FREE
+//! flags    1 byte: OUTPUT
 //! zero     3 bytes
 //! check   12 bytes: BLAKE3 of the 52 bytes before, cut
 //! ```
@@ -32,7 +32,6 @@ const PAGE: usize = SLOT * SLOTS;
 const NEIGHBOURS: u64 = 32;
 
 const OUTPUT: u8 = 1;
-const MACRO_FREE: u8 = 2;
 
 /// What is known of a file that did not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +39,6 @@ pub struct Remembered {
     pub digest: Digest,
     /// kache itself wrote or recorded these bytes: they are final, however new the file is.
     pub output: bool,
-    /// Compiled without loading a procedural macro.
-    pub macro_free: bool,
 }
 
 /// The open table, or nothing.
@@ -177,7 +174,7 @@ fn write_slot(key: &[u8; 16], known: Remembered) -> [u8; SLOT] {
     let mut slot = [0u8; SLOT];
     slot[..16].copy_from_slice(key);
     slot[16..48].copy_from_slice(known.digest.as_bytes());
-    slot[48] = if known.output { OUTPUT } else { 0 } | if known.macro_free { MACRO_FREE } else { 0 };
+    slot[48] = if known.output { OUTPUT } else { 0 };
     let check: [u8; 12] = first(&Digest::of(&slot[..52]));
     slot[52..].copy_from_slice(&check);
     slot
@@ -189,8 +186,7 @@ fn read_slot(slot: &[u8], key: &[u8; 16]) -> Option<Remembered> {
     }
     let mut digest = [0u8; 32];
     digest.copy_from_slice(&slot[16..48]);
-    let (output, macro_free) = (slot[48] & OUTPUT != 0, slot[48] & MACRO_FREE != 0);
-    Some(Remembered { digest: Digest::from_bytes(digest), output, macro_free })
+    Some(Remembered { digest: Digest::from_bytes(digest), output: slot[48] & OUTPUT != 0 })
 }
 
 #[cfg(test)]
@@ -200,7 +196,7 @@ mod tests {
     /// Guards: a slot with any changed byte is not believed.
     #[test]
     fn torn_slots_are_not_believed() {
-        let known = Remembered { digest: Digest::of(b"x"), output: true, macro_free: false };
+        let known = Remembered { digest: Digest::of(b"x"), output: true };
         let key = [7u8; 16];
         let slot = write_slot(&key, known);
         assert_eq!(read_slot(&slot, &key), Some(known));

@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::path::Path;
 
 pub const ACTION: &[u8; 8] = b"kacheAC1";
-pub const ENTRY: &[u8; 8] = b"kacheEN1";
+pub const ENTRY: &[u8; 8] = b"kacheEN2";
 pub const INPUTS: &[u8; 8] = b"kacheIN1";
 
 /// Larger than any honest record: path sets of the largest links are below 1 MB, captured messages below 16 MB.

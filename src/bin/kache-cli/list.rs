@@ -130,8 +130,7 @@ mod tests {
         let nothing = || Data::Inline(Vec::new());
         for n in 0..ENTRIES {
             let boot = String::new();
-            let entry =
-                Entry { outputs: vec![], stdout: nothing(), stderr: nothing(), tool_ms: n, macro_free: true, boot };
+            let entry = Entry { outputs: vec![], stdout: nothing(), stderr: nothing(), tool_ms: n, boot };
             store.put_entry(&Digest::of(&n.to_le_bytes()), &entry).unwrap();
         }
         let path = store.index_path();

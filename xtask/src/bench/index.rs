@@ -100,7 +100,7 @@ fn synthesize(work: &Path) -> Done {
             Output { path: b"out".to_vec(), kind: OutputKind::File { data, executable: false }, shared: false };
         let none = || Data::Inline(Vec::new());
         let (tool_ms, boot) = (n % 9000, String::new());
-        let entry = Entry { outputs: vec![output], stdout: none(), stderr: none(), tool_ms, macro_free: true, boot };
+        let entry = Entry { outputs: vec![output], stdout: none(), stderr: none(), tool_ms, boot };
         store.put_entry(&key(n), &entry).map_err(wrong)?;
         let (name, unit) = names(n);
         let inputs = Inputs { name, unit, weak: key(n), fields: Description(Vec::new()), inputs: Vec::new() };

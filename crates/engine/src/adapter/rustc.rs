@@ -72,7 +72,10 @@ const DECLARED: &[(&str, &str)] = &[
     ("--diagnostic-width", "shapes messages"),
     ("--remap-path-prefix", "in the key"),
     ("--test", "in the key"),
-    ("-L", "dependencies are named by --extern; of native directories the names and libraries are inputs"),
+    (
+        "-L",
+        "what dependencies need is known of each; of others the names and libraries are inputs, and crates are refused",
+    ),
     ("-l", "in the key; found in the native directories"),
     ("-A", "in the key"),
     ("-W", "in the key"),
@@ -111,6 +114,18 @@ const DECLARED_CODEGEN: &[&str] = &[
     "relocation-model",
     "inline-threshold",
     "rpath",
+];
+
+/// Variables that rustc itself asks for: in the key of the declared mode. With the reason.
+const DECLARED_VARIABLES: &[(&str, &str)] = &[
+    ("RUSTC_BOOTSTRAP", "whether unstable features may be used"),
+    ("RUSTC_FORCE_RUSTC_VERSION", "what metadata says of the compiler"),
+    ("RUSTC_OVERRIDE_VERSION_STRING", "what `cfg(version)` compares with"),
+    ("IPHONEOS_DEPLOYMENT_TARGET", "in objects for Apple's systems"),
+    ("MACOSX_DEPLOYMENT_TARGET", "in objects for Apple's systems"),
+    ("TVOS_DEPLOYMENT_TARGET", "in objects for Apple's systems"),
+    ("WATCHOS_DEPLOYMENT_TARGET", "in objects for Apple's systems"),
+    ("XROS_DEPLOYMENT_TARGET", "in objects for Apple's systems"),
 ];
 
 /// One argument, or a flag with its value.
@@ -162,6 +177,7 @@ struct Parsed {
     externs: Vec<PathBuf>,
     search_dirs: Vec<PathBuf>,
     native_dirs: Vec<PathBuf>,
+    crate_dirs: Vec<PathBuf>,
     /// `linker=PATH`.
     linker: Vec<u8>,
     messages: Vec<u8>,
@@ -226,12 +242,19 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                 p.mapped_by_user.push(kache_os::path(from).to_path_buf());
             }
             b"-L" => {
-                let dir = value.strip_prefix(b"dependency=").unwrap_or(value);
-                if dir.len() < value.len() {
-                    p.search_dirs.push(kache_os::path(dir).to_path_buf());
+                let of = |kind: &[u8]| value.strip_prefix(kind).map(|dir| kache_os::path(dir).to_path_buf());
+                if let Some(dir) = of(b"dependency=") {
+                    p.search_dirs.push(dir);
+                } else if let Some(dir) = of(b"native=").or_else(|| of(b"framework=")) {
+                    p.native_dirs.push(dir);
                 } else {
-                    let plain = value.iter().position(|b| *b == b'=').map_or(value, |eq| &value[eq + 1..]);
-                    p.native_dirs.push(kache_os::path(plain).to_path_buf());
+                    let dir = of(b"crate=").or_else(|| of(b"all=")).unwrap_or_else(|| kache_os::path(value).into());
+                    p.native_dirs.push(dir.clone());
+                    p.crate_dirs.push(dir);
+                }
+                // A place of the toolchain's.
+                if memchr::memmem::find(value, b"@RUSTC_BUILTIN").is_some() {
+                    p.undeclared.get_or_insert(format!("-L {}", text(value)));
                 }
             }
             b"-C" | b"--codegen" => {
@@ -417,8 +440,11 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         fields.push(("map", to.as_bytes().to_vec()));
     }
     if !settings.observe {
-        // Whether unstable features may be used.
-        fields.extend(invocation.value(b"RUSTC_BOOTSTRAP").map(|value| ("RUSTC_BOOTSTRAP", value.to_vec())));
+        fields.extend(
+            DECLARED_VARIABLES
+                .iter()
+                .filter_map(|(name, _)| Some((*name, invocation.value(name.as_bytes())?.to_vec()))),
+        );
     }
     if p.native_cpu {
         fields.push(("processor", kache_os::cpu_identity()));
@@ -471,6 +497,7 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         dep_info,
         externs: p.externs,
         native_dirs: p.native_dirs,
+        crate_dirs: p.crate_dirs,
         source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),
         ..Action::default()
     })

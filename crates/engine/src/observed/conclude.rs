@@ -42,7 +42,7 @@ const MESSAGES: &[(&str, &str)] = &[
 const MACHINE: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/bin", "/sbin", "/opt"];
 
 impl Reading<'_> {
-    pub(super) fn finish(mut self, start: Stamp, macro_free: bool, variables: &Variables) -> Result<Observed, Why> {
+    pub(super) fn finish(mut self, start: Stamp, variables: &Variables) -> Result<Observed, Why> {
         self.files(start)?;
         self.made_anew();
         self.environment(variables);
@@ -52,7 +52,7 @@ impl Reading<'_> {
         inputs.extend(self.action.bound_to.iter().map(|root| Input::Place(*root)));
         inputs.sort();
         inputs.dedup();
-        Ok(Observed { path_set: PathSet { inputs, bound: None }, written, macro_free })
+        Ok(Observed { path_set: PathSet { inputs, bound: None }, written })
     }
 
     /// What an action found around its checkout, it would look for around another one: beside the place itself, which
