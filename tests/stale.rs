@@ -688,6 +688,32 @@ fn clippy_configuration() {
     });
 }
 
+/// Guards: unstable features are allowed where a variable says so, and only there.
+#[test]
+fn unstable_features_are_allowed_by_a_variable() {
+    let space = Space::new();
+    let tree = says(&space, "#![feature(never_type)]\npub fn tell() -> u32 { 1 }\n");
+    let mut case = Case::new(&tree);
+    case.build.set("RUSTC_BOOTSTRAP", "1");
+    case.changes(BOTH, |_, b| b.env.clear());
+}
+
+/// Guards: that rustc names its reports by the clock then, hides no macro that reads it.
+#[test]
+fn proc_macro_reads_the_clock() {
+    for (unstable, incremental, reports) in
+        [("1", "0", "."), ("1", "1", "."), ("1", "0", "0"), ("0", "1", "."), ("0", "0", ".")]
+    {
+        let space = Space::new();
+        let tree = with_macro(&space, "format!(\"{:?}\", std::time::SystemTime::now())");
+        let run = tree.cargo("build").env("RUSTC_BOOTSTRAP", unstable).env("CARGO_INCREMENTAL", incremental);
+        let out = run.env("RUSTC_ICE", reports).run();
+        let part = out.ok().event("part");
+        out.check(!part.stored() && part.reason() == "clock", "it is another time each time");
+        out.check(out.event("mac").stored(), "compiling the macro reads none");
+    }
+}
+
 #[test]
 fn clippy_arguments() {
     let space = Space::new();

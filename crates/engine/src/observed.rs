@@ -149,8 +149,8 @@ pub fn read(
             {
                 return Err(Why::new(Reason::Clock, path(exe).display()));
             }
-            // rustc itself reads the clock once, to name an incremental session.
-            Touch::Clock if record.arg as u32 > traits.clock_reads || is_compiler(exe) && action.scratch.is_none() => {
+            Touch::Clock if is_compiler(exe) && record.arg as usize <= reading.clock_reads_of_rustc(trace, index) => {}
+            Touch::Clock if record.arg as u32 > traits.clock_reads || is_compiler(exe) => {
                 return Err(Why::new(Reason::Clock, path(exe).display()));
             }
             // What comes in by a stream has no name to look at again. (A source is read and kept by the adapter.)
@@ -502,6 +502,19 @@ impl Reading<'_> {
 
     fn on_path(&self, p: &[u8]) -> bool {
         path(p).parent().is_some_and(|dir| self.path_dirs().split(|b| *b == b':').any(|d| d == bytes(dir)))
+    }
+
+    /// How often rustc has read the clock by itself until here: to name an incremental session, and, where unstable
+    /// features are allowed, the report of a crash, right after it asked where reports go.
+    fn clock_reads_of_rustc(&self, trace: &Trace, index: usize) -> usize {
+        let pid = trace.records[index].pid;
+        let asks = |r: &Record| r.kind == Touch::Getenv && r.a == b"RUSTC_ICE" && !self.in_build(&r.b);
+        let of_report = |at: &usize| {
+            let mut before = trace.records[..*at].iter().rev().filter(|r| r.pid == pid).take(3);
+            before.any(asks)
+        };
+        let reads = (0..=index).filter(|at| trace.records[*at].kind == Touch::Clock && trace.records[*at].pid == pid);
+        usize::from(self.action.scratch.is_some()) + reads.filter(of_report).take(1).count()
     }
 
     /// The directories a program was looked for in, where that was not the action's own `PATH`: most often some before it.
