@@ -10,7 +10,9 @@ fn compile(tree: &Tree<'_>, mode: Mode, name: &str, flags: &str) -> Made {
         "--crate-name {name} --crate-type lib --edition 2021 --emit=dep-info,metadata,link --out-dir {name} \
          {name}.rs {flags} {map}"
     );
-    Made::by(tree.rustc(&args).mode(mode).cache(&tree.space.path(&format!("cache-{mode:?}"))), &tree.path.join(name))
+    let cache = tree.space.path(&format!("cache-{mode:?}"));
+    let unstable = if flags.contains("-Z") { "1" } else { "0" };
+    Made::by(tree.rustc(&args).mode(mode).cache(&cache).env("RUSTC_BOOTSTRAP", unstable), &tree.path.join(name))
 }
 
 /// Compiles twice, changes something, and compares with the plain compiler each time; how the first two ended.
@@ -149,5 +151,32 @@ fn a_crate_that_comes_where_there_was_none() {
         if mode == Mode::Declared {
             made.outcome.check(made.outcome.event("c").reason() == "searched-crate", "it may be the one that is used");
         }
+    }
+}
+
+/// Guards: what a target specification says; the name of its file is all that the command line has of it.
+#[test]
+fn a_target_specification() {
+    for mode in BOTH {
+        let space = Space::new();
+        let tree = space.tree("w");
+        let asked = format!("-Zunstable-options --print target-spec-json --target {}", host());
+        let told = tree.rustc(&asked).env("RUSTC_BOOTSTRAP", "1").plain().run();
+        let of_vendor = |name: &str| told.ok().stdout.replacen('{', &format!("{{\n  \"vendor\": \"{name}\","), 1);
+        tree.files(&[
+            ("t.json", &of_vendor("one")),
+            // Without a library: there is none for such a target.
+            (
+                "c.rs",
+                "#![feature(no_core, lang_items)]\n#![no_core]\n#[lang = \"pointee_sized\"] pub trait P {}\n\
+                 #[lang = \"meta_sized\"] pub trait M: P {}\n#[lang = \"sized\"] pub trait S: M {}\n\
+                 #[cfg(target_vendor = \"two\")] pub fn two() {}\n",
+            ),
+        ]);
+        let ended = changes(&tree, mode, "c", "-Zunstable-options --target t.json", || {
+            tree.write("t.json", &of_vendor("two"));
+        });
+        let expected = if mode == Mode::Observed { ["miss", "hit"] } else { ["passthrough"; 2] };
+        assert_eq!(ended, expected, "{mode:?}");
     }
 }
