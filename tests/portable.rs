@@ -430,16 +430,21 @@ fn path_only_variables_do_not_bind() {
         );
         tree.write("assets/t.txt", "asset");
     };
-    let build = |tree: &Tree<'_>, variable: bool| {
+    let build = |tree: &Tree<'_>, variable: Option<&str>| {
         tree.clean();
         let run = tree.cargo("build").env("ASSETS", tree.path.join("assets"));
-        let out = if variable { run.env("KACHE_PATH_ONLY_ENV_VARS", "ASSETS") } else { run }.run();
+        let out = match variable {
+            Some(names) => run.env("KACHE_PATH_ONLY_ENV_VARS", names).run(),
+            None => run.run(),
+        };
         out.ok();
         assert_eq!(tree.execute("target/debug/app").stdout.trim(), tree.read("assets/t.txt"));
         out
     };
+    let file = "[cache]\npath_only_env_vars = [\"ASSETS\"]\n";
+    // An empty list in the variable is one, too.
     for (variable, in_file, shared) in
-        [(false, "", false), (true, "", true), (false, "[cache]\npath_only_env_vars = [\"ASSETS\"]\n", true)]
+        [(None, "", false), (Some("ASSETS"), "", true), (None, file, true), (Some(""), file, false)]
     {
         let space = Space::new();
         std::fs::write(space.path("user.toml"), in_file).unwrap();

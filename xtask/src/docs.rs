@@ -39,7 +39,7 @@ fn cell(text: &str) -> String {
 fn settings() -> String {
     let mut text = format!(
         "# Settings\n\n{MADE}\nA variable of the environment is stronger than the project's `.kache.toml`, that than the user's \
-         file (`kache config path`), that than the default. In the files `cache.dir` is the key `dir` of the table `[cache]`. \
+         file (`kache config path`), that than the default. An empty list in a variable is one: it empties a file's. In the files `cache.dir` is the key `dir` of the table `[cache]`. \
          `kache config list` shows what holds here, `kache config set` changes it.\n\n\
          | setting | variable | takes | default | |\n| --- | --- | --- | --- | --- |\n"
     );

@@ -610,6 +610,8 @@ mod tests {
         std::fs::write(dir.join("p/.kache.toml"), "[cache]\nkey_salt = \"p\"\nobserve = false\n").unwrap();
         let vars = [("KACHE_CONFIG", user.to_str().unwrap()), ("KACHE_OBSERVE", "1")];
         let s = resolve(&vars, &dir.join("p/q"));
+        let emptied = resolve(&[vars[0], ("KACHE_EXCLUDE", "")], &dir);
+        assert_eq!((emptied.exclude.len(), emptied.source("cache.exclude")), (0, Source::Environment));
         assert_eq!((s.max_size, s.key_salt.as_str(), s.observe), (1 << 30, "p", true));
         assert_eq!(s.exclude, ["a", "b*"]);
         assert_eq!(s.warnings, Vec::<String>::new());
