@@ -103,6 +103,28 @@ fn streams_are_those_of_the_compiler_byte_for_byte() {
     }
 }
 
+/// Guards: a line that does not end is passed on before it does, whole, and not kept.
+#[test]
+fn a_line_without_an_end() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.write("x.rs", "pub fn x() {}\n");
+    let long = "head -c 40000000 /dev/zero | tr '\\0' x >&2; read go <go; echo . >&2";
+    write_script(&tree.path.join("bin/rustc"), &format!("#!/bin/sh\n{long}\nexec {} \"$@\"\n", rustc().display()));
+    let compile = "bin/rustc --crate-name x --crate-type lib --error-format json --emit metadata --out-dir target x.rs";
+    let mut said = Vec::new();
+    for kache in ["", kache().to_str().unwrap()] {
+        ["go", "err", "target"].iter().for_each(|file| tree.remove(file));
+        let run = tree.shell(GNU, &format!("mkdir target; mkfifo go; {kache} $PWD/{compile} 2>err")).spawn();
+        until(|| fs::metadata(tree.path.join("err")).is_ok_and(|m| m.len() > 30_000_000));
+        tree.shell(GNU, "echo >go").plain().run().ok();
+        let out = run.wait();
+        out.ok().check(kache.is_empty() || out.events[0].reason() == "long-stream", "too long to store");
+        said.push(fs::read(tree.path.join("err")).unwrap());
+    }
+    assert!(said[0] == said[1] && said[0].ends_with(b"x.\n"), "every byte");
+}
+
 /// Guards: a message names the file in this checkout, as the plain compiler does, whoever compiled first and wherever.
 #[test]
 fn warnings_name_this_checkout() {

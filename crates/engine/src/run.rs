@@ -131,8 +131,10 @@ impl Session<'_> {
             if !in_lines || stream == Stream::Out {
                 return say(stream, chunk);
             }
+            let ends = memchr::memrchr(b'\n', chunk).map(|at| unfinished.len() + at + 1);
             unfinished.extend_from_slice(chunk);
-            let whole = memchr::memrchr(b'\n', &unfinished).map_or(0, |at| at + 1);
+            // A line that is too long to store is no message: it must not fill memory until it ends.
+            let whole = ends.unwrap_or(if unfinished.len() > STREAM_LIMIT { unfinished.len() } else { 0 });
             let lines: Vec<u8> = unfinished.drain(..whole).collect();
             say(stream, &action.mapped.undo(&lines, form))
         })?;
