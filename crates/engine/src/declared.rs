@@ -147,17 +147,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     let stored = |p: &Path| world.roots.encode_path(bytes(p));
     inputs.extend(info.files.iter().chain(&libraries).chain(&siblings).map(|file| Input::Path(stored(file))));
     inputs.extend(action.native_dirs.iter().map(|dir| Input::List(stored(dir))));
-    for name in info.variables {
-        let value = world.invocation.value(&name).unwrap_or_default();
-        let input = if variables.portable(&name, false) {
-            Input::EnvPortable(name)
-        } else if world.is_placed(value) {
-            Input::EnvPlace(name)
-        } else {
-            Input::Env(name)
-        };
-        inputs.insert(input);
-    }
+    inputs.extend(info.variables.into_iter().map(|name| variables.input(action, world, name, false)));
     world.freeze(&inputs);
     let searched = action.crate_dirs.iter().filter(|dir| kache_os::stat(dir).is_ok());
     world.all_unchanged_since(start, info.files.iter().chain(&libraries).chain(searched))?;

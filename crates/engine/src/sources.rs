@@ -118,9 +118,19 @@ impl Variables {
         Variables { tracked: info.variables, included, path_only }
     }
 
-    /// Whether roots in the variable's value do not bind. `by_user`: the user's own code (a procedural macro) asked for it.
-    pub fn portable(&self, name: &[u8], by_user: bool) -> bool {
-        self.path_only.iter().any(|p| p.as_bytes() == name) || !by_user && self.included.iter().any(|v| v == name)
+    /// The input that a variable is. `by_user`: the user's own code (a procedural macro) asked for it.
+    pub fn input(&self, action: &Action, world: &World, name: Vec<u8>, by_user: bool) -> Input {
+        let value = world.invocation.value(&name).unwrap_or_default();
+        // Below the build directory: what a script writes of it is stored with placeholders.
+        let of_build = || action.kind == Kind::BuildScript && world.portable_value(value) != value;
+        let path_only = || self.path_only.iter().any(|p| p.as_bytes() == name);
+        if path_only() || !by_user && self.included.contains(&name) || of_build() {
+            Input::EnvPortable(name)
+        } else if world.is_placed(value) {
+            Input::EnvPlace(name)
+        } else {
+            Input::Env(name)
+        }
     }
 }
 

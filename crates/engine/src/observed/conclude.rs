@@ -262,17 +262,7 @@ impl Reading<'_> {
             if !counts && (self.world.is_plumbing(&name) || !by_user && self.is_noisy_variable(&name)) {
                 continue;
             }
-            let value = self.world.invocation.value(&name).unwrap_or_default();
-            // Below the build directory: what a script writes of it is stored with placeholders.
-            let of_build = self.action.kind == Kind::BuildScript && self.world.portable_value(value) != value;
-            let input = if variables.portable(&name, by_user) || of_build {
-                Input::EnvPortable(name)
-            } else if self.world.is_placed(value) {
-                Input::EnvPlace(name)
-            } else {
-                Input::Env(name)
-            };
-            self.inputs.insert(input);
+            self.inputs.insert(variables.input(self.action, self.world, name, by_user));
         }
     }
 
