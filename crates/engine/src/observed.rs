@@ -290,22 +290,28 @@ impl Reading<'_> {
     fn through_links(&mut self, p: &[u8], last: bool) -> Vec<u8> {
         let mut p = p.to_vec();
         // path_resolution(7): at most forty are followed.
-        for _ in 0..if self.links.is_empty() { 0 } else { 40 } {
-            let parts = memchr::memchr_iter(b'/', &p).skip(1).chain(last.then_some(p.len()));
-            let known = parts.collect::<Vec<usize>>().into_iter().find_map(|end| {
-                let real = self.in_real_dir(&p[..end]);
-                Some((end, self.links.get(&p[..end]).or_else(|| self.links.get(&real))?.clone()))
-            });
-            let Some((end, text)) = known else { break };
-            let (mut dir, mut text) = (path(&p[..end]).parent().unwrap_or(Path::new("/")), &text[..]);
-            // A directory the action made is no link: the one above it, also when it is gone again.
-            while let Some(rest) = text.strip_prefix(b"../").filter(|_| self.made.iter().any(|made| made == bytes(dir)))
-            {
-                (dir, text) = (dir.parent().unwrap_or(dir), rest);
-            }
-            p = [bytes(&dir.join(path(text))), &p[end..]].concat();
+        for _ in 0..40 {
+            let Some(next) = self.through_first_link(&p, last) else { break };
+            p = next;
         }
         p
+    }
+
+    fn through_first_link(&mut self, p: &[u8], last: bool) -> Option<Vec<u8>> {
+        if self.links.is_empty() {
+            return None;
+        }
+        let mut parts = memchr::memchr_iter(b'/', p).skip(1).chain(last.then_some(p.len()));
+        let (link, text) = parts.find_map(|end| {
+            let real = self.in_real_dir(&p[..end]);
+            Some((&p[..end], self.links.get(&p[..end]).or_else(|| self.links.get(&real))?.clone()))
+        })?;
+        let (mut dir, mut text) = (path(link).parent().unwrap_or(Path::new("/")), &text[..]);
+        // A directory the action made is no link: the one above it, also when it is gone again.
+        while let Some(rest) = text.strip_prefix(b"../").filter(|_| self.made.iter().any(|made| made == bytes(dir))) {
+            (dir, text) = (dir.parent().unwrap_or(dir), rest);
+        }
+        Some([bytes(&dir.join(path(text))), &p[link.len()..]].concat())
     }
 
     /// The links at a path or below it.
