@@ -215,9 +215,7 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
             b"--crate-name" => p.crate_name = Some(text(value)),
             b"--crate-type" => p.crate_types.extend(text(value).split(',').map(String::from)),
             b"--emit" => p.emit.extend(text(value).split(',').map(|e| e.split('=').next().unwrap_or(e).to_string())),
-            b"--out-dir" => {
-                p.out_dir = Some(kache_os::path(value).to_path_buf());
-            }
+            b"--out-dir" => p.out_dir = Some(kache_os::path(value).to_path_buf()),
             b"-o" => p.output_file = true,
             b"--test" => p.test = true,
             b"--error-format" => p.json = value == b"json",
@@ -227,8 +225,8 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                 p.messages.extend_from_slice(&[flag.name, b"=", value, b"\n"].concat());
             }
             b"--extern" => {
-                if let Some(eq) = value.iter().position(|b| *b == b'=') {
-                    p.externs.push(kache_os::path(&value[eq + 1..]).to_path_buf());
+                if let (_, Some(file)) = split_at_eq(value) {
+                    p.externs.push(kache_os::path(file).to_path_buf());
                 } else {
                     // Looked for in `-L`: which file it is, nobody says.
                     p.undeclared.get_or_insert(format!("--extern {}", text(value)));
@@ -258,35 +256,11 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
                 }
             }
             b"-C" | b"--codegen" => {
-                let (name, of) = match value.iter().position(|b| *b == b'=') {
-                    Some(eq) => (text(&value[..eq]), &value[eq + 1..]),
-                    None => (text(value), &b""[..]),
-                };
-                match name.as_str() {
-                    "extra-filename" => p.extra_filename = text(of),
-                    "incremental" => {
-                        // Scratch: that there is one counts, not where.
-                        keyed = false;
-                        if !settings.incremental {
-                            continue;
-                        }
-                        p.incremental = Some(kache_os::path(of).to_path_buf());
-                        p.keyed.push(b"-C incremental".to_vec());
-                    }
-                    // Counts where something is linked.
-                    "linker" => {
-                        keyed = false;
-                        p.linker = value.to_vec();
-                    }
-                    "target-cpu" => p.native_cpu |= of == b"native",
-                    // Their outputs carry paths that no map reaches, or hide them from a search.
-                    "instrument-coverage" => p.unmapped = true,
-                    "split-debuginfo" => p.unmapped |= of == b"unpacked",
-                    _ => {}
+                let (name, of) = split_at_eq(value);
+                if name == b"incremental" && !settings.incremental {
+                    continue;
                 }
-                if !DECLARED_CODEGEN.contains(&name.as_str()) {
-                    p.undeclared.get_or_insert(format!("-C {name}"));
-                }
+                keyed = p.codegen(name, of.unwrap_or_default());
             }
             name if name.starts_with(b"@") => return Err(Why::new(Reason::ArgFile, text(name))),
             name if !name.starts_with(b"-") || name == b"-" => {
@@ -310,7 +284,38 @@ fn parse(args: &[OsString], settings: &Settings) -> Result<Parsed, Why> {
     Ok(p)
 }
 
+/// What stands before the first `=`, and what behind it.
+fn split_at_eq(value: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match value.iter().position(|b| *b == b'=') {
+        Some(eq) => (&value[..eq], Some(&value[eq + 1..])),
+        None => (value, None),
+    }
+}
+
 impl Parsed {
+    /// Takes in an option of `-C`; whether it is in the key as it stands.
+    fn codegen(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if !DECLARED_CODEGEN.iter().any(|known| known.as_bytes() == name) {
+            self.undeclared.get_or_insert(format!("-C {}", text(name)));
+        }
+        match name {
+            b"extra-filename" => self.extra_filename = text(value),
+            // Scratch: that there is one counts, not where.
+            b"incremental" => {
+                self.incremental = Some(kache_os::path(value).to_path_buf());
+                self.keyed.push(b"-C incremental".to_vec());
+            }
+            // Counts where something is linked.
+            b"linker" => self.linker = [name, b"=", value].concat(),
+            b"target-cpu" => self.native_cpu |= value == b"native",
+            // Their outputs carry paths that no map reaches, or hide them from a search.
+            b"instrument-coverage" => self.unmapped = true,
+            b"split-debuginfo" => self.unmapped |= value == b"unpacked",
+            _ => {}
+        }
+        !matches!(name, b"incremental" | b"linker")
+    }
+
     fn emits(&self, kind: &str) -> bool {
         self.emit.iter().any(|e| e == kind)
     }
@@ -349,6 +354,27 @@ impl Parsed {
     }
 }
 
+/// Declines what dep-info and the command line do not say all of.
+fn declares_all(p: &Parsed, tool: &Path, clippy: bool, invocation: &Invocation) -> Result<(), Why> {
+    if let Some(flag) = &p.undeclared {
+        return Err(Why::new(Reason::UnknownFlag, flag));
+    }
+    if p.links() {
+        return Err(Reason::Link.into());
+    }
+    if clippy {
+        return Err(Why::new(Reason::UnknownTool, "the configuration of clippy is not declared"));
+    }
+    if invocation.value(b"RUST_TARGET_PATH").is_some() {
+        return Err(Why::new(Reason::UnknownFlag, "RUST_TARGET_PATH"));
+    }
+    let toolchain = tool.parent().and_then(Path::parent).map(|root| root.join("lib/rustlib"));
+    if !tool.is_absolute() || !toolchain.is_some_and(|dir| dir.is_dir()) {
+        return Err(Why::new(Reason::UnknownTool, format!("the toolchain of {}", tool.display())));
+    }
+    Ok(())
+}
+
 /// Describes the compile, or declines it. `args` are those after the wrapper: the tool first.
 pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -> Result<Action, Why> {
     let tool = PathBuf::from(&args[0]);
@@ -380,22 +406,7 @@ pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -
         return Err(Reason::NoOutputDir.into());
     }
     if !settings.observe {
-        if let Some(flag) = &p.undeclared {
-            return Err(Why::new(Reason::UnknownFlag, flag));
-        }
-        if p.links() {
-            return Err(Reason::Link.into());
-        }
-        if clippy {
-            return Err(Why::new(Reason::UnknownTool, "the configuration of clippy is not declared"));
-        }
-        if invocation.value(b"RUST_TARGET_PATH").is_some() {
-            return Err(Why::new(Reason::UnknownFlag, "RUST_TARGET_PATH"));
-        }
-        let toolchain = tool.parent().and_then(Path::parent).map(|root| root.join("lib/rustlib"));
-        if !tool.is_absolute() || !toolchain.is_some_and(|dir| dir.is_dir()) {
-            return Err(Why::new(Reason::UnknownTool, format!("the toolchain of {}", tool.display())));
-        }
+        declares_all(&p, &tool, clippy, invocation)?;
     }
 
     let out_dir = p.out_dir.clone().map(|d| invocation.cwd.join(d));
