@@ -463,9 +463,17 @@ impl TraceFile {
         use rustix::fs::{SealFlags, fcntl_add_seals};
 
         let unreadable = |error: io::Error| Blind::Unreadable(error.to_string());
-        match fcntl_add_seals(&self.file, SealFlags::WRITE) {
+        let mut sealed = Err(rustix::io::Errno::BUSY);
+        for _ in 0..200 {
+            sealed = fcntl_add_seals(&self.file, SealFlags::WRITE);
+            // Somebody can still write to it; or somebody else is looking at the memory of one that has ended (`ps`).
+            if sealed != Err(rustix::io::Errno::BUSY) || self.running().is_some() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        match sealed {
             Ok(()) => Trace::parse(&self.bytes().map_err(unreadable)?, std::process::id() as i32),
-            // Somebody still can write to it.
             Err(rustix::io::Errno::BUSY) => Err(Blind::Running { path: self.running().unwrap_or_default() }),
             Err(error) => Err(unreadable(error.into())),
         }
