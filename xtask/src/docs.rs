@@ -59,7 +59,8 @@ fn flags() -> String {
          dependency file names (`-MD`; kache asks for one itself where the build does not), the places where these headers \
          were looked for before, what `__has_include` asks for, and the compiler's programs. Everything else passes through, \
          and `kache explain` names the flag. `cc.extra_allowlist_flags` allows more, for a project that knows its flags.\n\n\
-         The first row that matches counts; `*` stands for anything; what no row matches is refused. All arguments are in the \
+         The first row that matches counts; `*` stands for anything, `_` for a value that may be the next argument; \
+         what no row matches is refused. All arguments are in the \
          key: *modelled* means that this is enough, *captured* that the files it selects are inputs.\n\n\
          | flag | treatment | |\n| --- | --- | --- |\n"
     );

@@ -3,68 +3,13 @@
 //!
 //! Knows nothing about actions; what it does not know, it leaves to the compiler.
 
+use super::cc_flags;
 use kache_key::{Form, Root, Roots};
 use kache_os::bytes;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Flags that take their value from the next argument (gcc's and clang's manuals).
-const TAKES_VALUE: &[&str] = &[
-    "-o",
-    "-x",
-    "-I",
-    "-D",
-    "-U",
-    "-L",
-    "-l",
-    "-T",
-    "-u",
-    "-z",
-    "-A",
-    "-B",
-    "-e",
-    "-F",
-    "-MF",
-    "-MT",
-    "-MQ",
-    "-MJ",
-    "-include",
-    "-imacros",
-    "-isystem",
-    "-iquote",
-    "-idirafter",
-    "-iprefix",
-    "-iwithprefix",
-    "-iwithprefixbefore",
-    "-isysroot",
-    "-imultilib",
-    "-include-pch",
-    "-Xlinker",
-    "-Xassembler",
-    "-Xpreprocessor",
-    "-Xclang",
-    "-mllvm",
-    "-target",
-    "-arch",
-    "-framework",
-    "-aux-info",
-    "-dumpbase",
-    "-dumpbase-ext",
-    "-dumpdir",
-    "-wrapper",
-    "--param",
-    "-param",
-    "--sysroot",
-    "-specs",
-    "-gcc-toolchain",
-    "--serialize-diagnostics",
-    "-dependency-file",
-    "-fplugin-arg",
-    "-soname",
-    "-rpath",
-];
-
-/// clang-cl's flags of that kind (`clang-cl /?`), which may start with `/` as well.
+/// clang-cl's flags that take their value from the next argument (`clang-cl /?`); they may start with `/` as well.
 const CL_TAKES_VALUE: &[&str] =
     &["o", "I", "D", "U", "FI", "Tc", "Tp", "Xclang", "imsvc", "winsysroot", "link", "MF", "MT", "MQ", "MJ"];
 
@@ -190,11 +135,9 @@ pub fn parse(arguments: &[OsString], cl: bool) -> Parsed {
         }
         let text = String::from_utf8_lossy(arg);
         let plain = if p.cl { text.trim_start_matches(['-', '/']) } else { &text };
-        let table = if p.cl { CL_TAKES_VALUE } else { TAKES_VALUE };
         let first = at - 1;
-        if table.contains(&plain) {
-            at += 1;
-        }
+        let takes_value = if p.cl { CL_TAKES_VALUE.contains(&plain) } else { cc_flags::takes_value(plain) };
+        at += usize::from(takes_value);
         p.flags.push(text.to_string());
         if !(plain == "-c" || ["-o", "-M"].iter().any(|output| plain.starts_with(output))) {
             p.probe.extend(arguments[first..at.min(arguments.len())].iter().cloned());

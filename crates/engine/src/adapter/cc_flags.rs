@@ -1,4 +1,5 @@
-//! What the declared mode knows of gcc's and clang's flags: one table, which the documentation is made from.
+//! What is known of gcc's and clang's flags, most of it for the declared mode: one table, which the documentation is made
+//! from.
 //!
 //! Every argument is in the key. The table says whether that, with the files a dependency file names, is enough.
 
@@ -33,51 +34,61 @@ impl Treatment {
 
 use Treatment::{Captured, Modelled, NoEffect, Output, Refused};
 
-/// Pattern, treatment, reason. The first row that matches counts; what no row matches is refused.
+/// Pattern, treatment, reason. The first row that matches counts; what no row matches is refused. Behind ` _` the value may be
+/// the next argument (gcc's and clang's manuals).
 pub const FLAGS: &[(&str, Treatment, &str)] = &[
     ("-c", Modelled, "compiles one source"),
-    ("-o*", Output, "the object"),
+    ("-o* _", Output, "the object"),
     ("-MD", Output, "the dependency file, beside the object or where -MF says"),
-    ("-MF*", Output, "the dependency file"),
-    ("-MT*", Output, "a name in the dependency file"),
-    ("-MQ*", Output, "a name in the dependency file"),
+    ("-MF* _", Output, "the dependency file"),
+    ("-MT* _", Output, "a name in the dependency file"),
+    ("-MQ* _", Output, "a name in the dependency file"),
     ("-MP", Output, "more rules in the dependency file"),
     ("-MMD", Refused, "its dependency file leaves system headers out"),
     ("-M", Refused, "writes dependencies instead of an object"),
     ("-MM", Refused, "as -M"),
     ("-MG", Refused, "takes headers that are missing for made later"),
-    ("-MJ*", Refused, "a second kind of output"),
-    ("-D*", Captured, "a macro; the text is in the key"),
-    ("-U*", Captured, "a macro; the text is in the key"),
-    ("-I*", Captured, "where headers are looked for"),
-    ("-iquote*", Captured, "where headers are looked for"),
-    ("-isystem*", Captured, "where headers are looked for"),
-    ("-idirafter*", Captured, "where headers are looked for"),
-    ("-iprefix*", Captured, "where headers are looked for"),
-    ("-iwithprefix*", Captured, "where headers are looked for"),
-    ("-isysroot*", Captured, "where headers are looked for"),
-    ("--sysroot*", Captured, "where headers are looked for"),
+    ("-MJ* _", Refused, "a second kind of output"),
+    ("-dependency-file _", Refused, "a second kind of output"),
+    ("--serialize-diagnostics _", Refused, "a second kind of output"),
+    ("-aux-info _", Refused, "a second kind of output"),
+    ("-D* _", Captured, "a macro; the text is in the key"),
+    ("-U* _", Captured, "a macro; the text is in the key"),
+    ("-A _", Refused, "an assertion"),
+    ("-I* _", Captured, "where headers are looked for"),
+    ("-iquote* _", Captured, "where headers are looked for"),
+    ("-isystem* _", Captured, "where headers are looked for"),
+    ("-idirafter* _", Captured, "where headers are looked for"),
+    ("-iprefix* _", Captured, "where headers are looked for"),
+    ("-iwithprefixbefore _", Captured, "where headers are looked for"),
+    ("-iwithprefix* _", Captured, "where headers are looked for"),
+    ("-isysroot* _", Captured, "where headers are looked for"),
+    ("-imultilib _", Refused, "where headers are looked for, as gcc tells its own parts"),
+    ("-F _", Refused, "where frameworks are looked for"),
+    ("--sysroot* _", Captured, "where headers are looked for"),
     ("-nostdinc", Captured, "where headers are looked for"),
     ("-nostdinc++", Captured, "where headers are looked for"),
     ("-stdlib=*", Captured, "where headers are looked for"),
-    ("-include-pch*", Refused, "a precompiled header is not in a dependency file's terms"),
-    ("-include*", Captured, "a header, named by the dependency file"),
-    ("-imacros*", Captured, "a header, named by the dependency file"),
-    ("-x", Modelled, "the language"),
+    ("-include-pch* _", Refused, "a precompiled header is not in a dependency file's terms"),
+    ("-include* _", Captured, "a header, named by the dependency file"),
+    ("-imacros* _", Captured, "a header, named by the dependency file"),
+    ("-x _", Modelled, "the language"),
     ("-xc*", Modelled, "the language"),
     ("-std=*", Modelled, "the language"),
     ("-ansi", Modelled, "the language"),
     ("-O*", Modelled, "code generation"),
-    ("-mllvm", Refused, "options of LLVM may name files"),
+    ("-mllvm _", Refused, "options of LLVM may name files"),
     ("-march=native", Modelled, "the processor's identity is in the key"),
     ("-m*", Modelled, "code generation; with =native the processor's identity is in the key"),
-    ("--param*", Modelled, "code generation"),
-    ("-target", Modelled, "code generation"),
+    ("--param* _", Modelled, "code generation"),
+    ("-param _", Refused, "options of a part of the compiler"),
+    ("-target _", Modelled, "code generation"),
     ("--target=*", Modelled, "code generation"),
-    ("-arch", Modelled, "code generation"),
+    ("-arch _", Modelled, "code generation"),
     ("-pthread", Modelled, "a macro"),
     ("-gsplit-dwarf*", Refused, "a second output"),
     ("-grecord-command-line", Refused, "writes the command line into the object"),
+    ("-gcc-toolchain _", Refused, "where the parts of the compiler are"),
     ("-g*", Modelled, "debug information"),
     ("-Wl,*", NoEffect, "for the linker"),
     ("-Wa,*", Refused, "assembler options may name files"),
@@ -87,8 +98,8 @@ pub const FLAGS: &[(&str, Treatment, &str)] = &[
     ("-pedantic*", Modelled, "warnings"),
     ("-Q*", NoEffect, "silences warnings of unused arguments"),
     ("-pipe", NoEffect, "how the parts of the driver talk"),
-    ("-L*", NoEffect, "for the linker"),
-    ("-l*", NoEffect, "for the linker"),
+    ("-L* _", NoEffect, "for the linker"),
+    ("-l* _", NoEffect, "for the linker"),
     ("-s", NoEffect, "for the linker"),
     ("-static*", NoEffect, "for the linker"),
     ("-shared*", NoEffect, "for the linker"),
@@ -98,6 +109,14 @@ pub const FLAGS: &[(&str, Treatment, &str)] = &[
     ("-fuse-ld=*", NoEffect, "for the linker"),
     ("-no-pie", NoEffect, "for the linker"),
     ("-pie", NoEffect, "for the linker"),
+    ("-T _", Refused, "for the linker"),
+    ("-u _", Refused, "for the linker"),
+    ("-z _", Refused, "for the linker"),
+    ("-e _", Refused, "for the linker"),
+    ("-soname _", Refused, "for the linker"),
+    ("-rpath _", Refused, "for the linker"),
+    ("-framework _", Refused, "for the linker"),
+    ("-fplugin-arg _", Refused, "for a plugin"),
     ("-fplugin*", Refused, "a plugin may do anything"),
     ("-fprofile*", Refused, "reads or writes profiles"),
     ("-fauto-profile*", Refused, "reads profiles"),
@@ -183,12 +202,19 @@ pub const FLAGS: &[(&str, Treatment, &str)] = &[
     ("-ferror-limit=*", Modelled, "messages"),
     ("-fshow-*", Modelled, "messages"),
     ("-ftrack-*", Modelled, "messages"),
-    ("-specs*", Refused, "specs may do anything"),
+    ("-specs* _", Refused, "specs may do anything"),
     ("--config*", Refused, "a file of arguments"),
-    ("-B*", Refused, "where the parts of the compiler are"),
-    ("-wrapper", Refused, "another program"),
+    ("-B* _", Refused, "where the parts of the compiler are"),
+    ("-wrapper _", Refused, "another program"),
     ("-save-temps*", Refused, "more outputs"),
     ("--save-temps*", Refused, "more outputs"),
+    ("-dumpbase _", Refused, "names more outputs"),
+    ("-dumpbase-ext _", Refused, "names more outputs"),
+    ("-dumpdir _", Refused, "names more outputs"),
+    ("-Xlinker _", Refused, "options of a part of the compiler"),
+    ("-Xassembler _", Refused, "options of a part of the compiler"),
+    ("-Xpreprocessor _", Refused, "options of a part of the compiler"),
+    ("-Xclang _", Refused, "options of a part of the compiler"),
     ("-X*", Refused, "options of a part of the compiler"),
     ("-S", Refused, "only compiles to objects are taken"),
     ("-E", Refused, "only compiles to objects are taken"),
@@ -211,10 +237,20 @@ pub const REFUSED_VARIABLES: &[(&str, &str)] = &[
 pub const KEY_VARIABLES: &[&str] =
     &["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "SOURCE_DATE_EPOCH", "LD_LIBRARY_PATH"];
 
+/// What a row's flags look like, and whether their value may be the next argument.
+fn pattern(row: &'static str) -> (&'static str, bool) {
+    row.strip_suffix(" _").map_or((row, false), |pattern| (pattern, true))
+}
+
+/// Whether the flag, as it stands, has its value in the next argument.
+pub fn takes_value(flag: &str) -> bool {
+    FLAGS.iter().map(|(row, ..)| pattern(row)).any(|(name, next)| next && name.trim_end_matches('*') == flag)
+}
+
 /// The first flag the table does not allow. `flags`: without sources and values; `extra`: the project's own patterns.
 pub fn refused<'a>(flags: &'a [String], extra: &[String]) -> Option<&'a str> {
     let allowed = |flag: &str| {
-        let row = FLAGS.iter().find(|(pattern, ..)| matches(pattern, flag));
+        let row = FLAGS.iter().find(|(row, ..)| matches(pattern(row).0, flag));
         row.is_some_and(|(_, treatment, _)| *treatment != Refused) || extra.iter().any(|p| matches(p, flag))
     };
     flags.iter().find(|flag| !allowed(flag)).map(String::as_str)
@@ -227,9 +263,9 @@ mod tests {
     /// Guards: a row that an earlier pattern hides says something that does not hold.
     #[test]
     fn no_row_is_hidden() {
-        for (at, (pattern, ..)) in FLAGS.iter().enumerate() {
-            let hidden = FLAGS[..at].iter().find(|(earlier, ..)| matches(earlier, pattern));
-            assert!(hidden.is_none(), "{pattern} is hidden by {hidden:?}");
+        for (at, (row, ..)) in FLAGS.iter().enumerate() {
+            let hidden = FLAGS[..at].iter().find(|(earlier, ..)| matches(pattern(earlier).0, pattern(row).0));
+            assert!(hidden.is_none(), "{row} is hidden by {hidden:?}");
         }
     }
 
@@ -243,6 +279,7 @@ mod tests {
             "-save-temps=obj",
             "--coverage",
             "-gsplit-dwarf",
+            "-gcc-toolchain",
             "-fnew-thing",
             "-MMD",
             "-Wa,-a",
