@@ -180,3 +180,26 @@ fn a_target_specification() {
         assert_eq!(ended, expected, "{mode:?}");
     }
 }
+
+/// Guards: what is known of a library stays as long as the library is used.
+#[test]
+fn a_library_that_was_compiled_long_ago() {
+    let space = Space::new();
+    let tree = space.tree("w");
+    tree.files(&[("b.rs", "pub fn n() -> u32 { 1 }\n"), ("c.rs", "pub fn n() -> u32 { b::n() }\n")]);
+    let cache = space.path("cache-Declared");
+    // No housekeeping but this test's.
+    write_file(&cache.join("v1/gc.stamp"), "");
+    compile(&tree, Mode::Declared, "b", "").outcome.ok();
+    let records = || [files_below(&cache.join("v1/actions")), files_below(&cache.join("v1/entries"))].concat();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(40 * 24 * 3600);
+    for record in records() {
+        std::fs::File::options().write(true).open(record).unwrap().set_modified(long_ago).unwrap();
+    }
+    let before = records();
+    compile(&tree, Mode::Declared, "b", "").outcome.ok().all_hit();
+    space.cli("gc").cache(&cache).run().ok();
+    assert_eq!(records(), before);
+    let dependent = compile(&tree, Mode::Declared, "c", "--extern b=b/libb.rmeta");
+    dependent.outcome.ok().check(dependent.outcome.event("c").stored(), "it is still known");
+}

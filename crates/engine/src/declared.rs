@@ -193,4 +193,19 @@ mod tests {
         assert_ne!(before, id());
         std::fs::remove_dir_all(dir).unwrap();
     }
+
+    /// Guards: whatever a record of another kind, or of another writer, holds is no library.
+    #[test]
+    fn only_names_of_libraries_are_read() {
+        let digest = Digest::of(b"x");
+        let read = |name: &str| {
+            let inputs = vec![Input::Path(format!("{}{name}", digest.hex()).into_bytes())];
+            read_libraries(&PathSet { inputs, bound: None })
+        };
+        assert_eq!(read("/libx.rmeta"), Some(vec![Library { name: b"libx.rmeta".to_vec(), digest }]));
+        for bad in ["", "/", "/../libx.rmeta", "0/libx.rmeta"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(read_libraries(&PathSet { inputs: vec![Input::EnvAll], bound: None }), None);
+    }
 }
