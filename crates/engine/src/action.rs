@@ -102,7 +102,7 @@ pub struct Action {
     /// What people ask for by its name, where it is one file.
     pub output: Option<PathBuf>,
     pub script: Option<ScriptProgram>,
-    /// Directories whose listings are noise (`-L dependency`).
+    /// Directories whose listings are noise (`-L dependency`, where a C compiler keeps its scratch).
     pub search_dirs: Vec<PathBuf>,
     /// What messages are freed of, before they are passed on.
     pub mapped: Mapped,

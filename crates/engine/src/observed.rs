@@ -442,7 +442,7 @@ impl Reading<'_> {
             Touch::Start if self.kache.as_deref() == Some(path(&r.a)) => {}
             Touch::Start => self.look(&r.a, true, Input::Path),
             Touch::Lstat | Touch::Readlink => self.look(&r.a, true, Input::Link),
-            Touch::List if self.action.search_dirs.iter().any(|d| bytes(d) == &r.a[..]) => {}
+            Touch::List if self.action.search_dirs.iter().any(|d| d == path(&r.a)) => {}
             Touch::List => self.look(&r.a, true, Input::List),
             Touch::Resolve => self.look(&r.a, true, Input::Resolve),
             Touch::Mkdir => {

@@ -135,6 +135,8 @@ pub fn action(
         probe: if settings.observe { Vec::new() } else { probe(&p) },
         texts,
         settles: p.sources.iter().map(|s| at(s)).collect(),
+        // gcc's LTO has make run in its scratch directory: what else lies there is nothing to it.
+        search_dirs: vec![invocation.temp().into()],
         ..Action::default()
     })
 }

@@ -138,7 +138,7 @@ impl Reading<'_> {
         for (name, input) in std::mem::take(&mut self.of_path) {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
-            if self.own(&name) || outputs.contains(place) || self.is_scratch_listing(&name, &input) {
+            if self.own(&name) || outputs.contains(place) {
                 continue;
             }
             if out_tree.is_some_and(|dir| place.starts_with(dir) && place != dir) {
@@ -179,12 +179,6 @@ impl Reading<'_> {
         let names: Vec<Vec<u8>> = there.map(|name| self.stored(name)).collect();
         self.inputs.extend(names.iter().cloned().map(Input::Path));
         self.world.were_absent(names);
-    }
-
-    /// gcc's LTO has make run in its scratch directory: what else lies there is nothing to it.
-    fn is_scratch_listing(&self, name: &[u8], input: &Input) -> bool {
-        let of_temp = self.world.roots.place(Root::Temp) == Some(name);
-        self.action.kind == Kind::Cc && of_temp && matches!(input, Input::List(_))
     }
 
     /// Whether the run saw there what was frozen. Not what was made and removed by other means than the observed ones, in
