@@ -7,7 +7,7 @@ use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub struct World<'a> {
     last: RefCell<Option<(PathBuf, Looked)>>,
     near: RefCell<kache_os::Near>,
     /// What is being recorded: its inputs are what they were when they were checked.
-    frozen: RefCell<BTreeMap<Input, State>>,
+    frozen: RefCell<HashMap<Input, State>>,
 }
 
 /// Variables that say nothing about what a program does, for programs that read the whole environment. Each with its reason.
@@ -154,7 +154,7 @@ impl<'a> World<'a> {
     /// Takes what the inputs are like now, and keeps to it. Whoever checks after this that nothing changed since a run
     /// began knows what the run saw, whatever is edited while its outputs are stored.
     pub fn freeze(&self, inputs: &BTreeSet<Input>) {
-        let (mut states, mut unread) = (BTreeMap::new(), Vec::new());
+        let (mut states, mut unread) = (HashMap::new(), Vec::new());
         for input in inputs {
             match self.is_unread(input) {
                 Some(file) => unread.push((input, file)),

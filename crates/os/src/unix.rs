@@ -78,8 +78,8 @@ fn split(whole: &Path) -> Option<(&Path, &OsStr)> {
 #[derive(Default)]
 pub struct Near {
     parent: PathBuf,
-    /// Opened at the second path in a row.
-    dir: Option<OwnedFd>,
+    /// Opened at the second path in a row, or why it can't be: then nothing in it can be looked at.
+    dir: Option<Result<OwnedFd, rustix::io::Errno>>,
     /// The directory's canonical form, once it was asked for.
     real: Option<PathBuf>,
 }
@@ -110,12 +110,10 @@ impl Near {
         if !self.is_there(parent) {
             return lstat(path);
         }
-        if self.dir.is_none() {
-            self.dir = Some(rfs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
-        }
-        match &self.dir {
-            Some(dir) => Ok(meta_of(&rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, STATX)?)),
-            None => lstat(path),
+        let open = || rfs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        match self.dir.get_or_insert_with(open) {
+            Ok(dir) => Ok(meta_of(&rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, STATX)?)),
+            Err(errno) => Err((*errno).into()),
         }
     }
 }

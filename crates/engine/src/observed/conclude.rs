@@ -158,8 +158,11 @@ impl Reading<'_> {
         }
         let all = self.inputs.iter().chain(looked.iter().map(|(_, _, input)| input)).cloned().collect();
         self.world.freeze(&all);
+        // In order, so that each directory is walked to once.
+        looked.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut near = kache_os::Near::default();
         for (name, history, input) in looked {
-            if self.is_as_seen(path(&name), history, &input, start)? {
+            if self.is_as_seen(path(&name), history, &input, start, &mut near)? {
                 self.inputs.insert(input);
             }
         }
@@ -183,15 +186,26 @@ impl Reading<'_> {
 
     /// Whether the run saw there what was frozen. Not what was made and removed by other means than the observed ones, in
     /// scratch space.
-    fn is_as_seen(&self, place: &Path, history: History, input: &Input, start: Stamp) -> Result<bool, Why> {
+    fn is_as_seen(
+        &self,
+        place: &Path,
+        history: History,
+        input: &Input,
+        start: Stamp,
+        near: &mut kache_os::Near,
+    ) -> Result<bool, Why> {
         let not = |reason| Err(Why::new(reason, place.display()));
-        let meta = match input {
-            Input::Link(_) => kache_os::lstat(place),
-            _ => kache_os::stat(place),
+        if history.missed {
+            // What is still not there has no content that could be another since.
+            let is_absent = matches!(self.world.state(input), State::Absent | State::Failed(_));
+            return if is_absent { Ok(true) } else { not(Reason::ChangedInput) };
+        }
+        let meta = match near.lstat(place) {
+            Ok(meta) if meta.kind == FileKind::Symlink && !matches!(input, Input::Link(_)) => kache_os::stat(place),
+            looked => looked,
         };
         match meta {
             Ok(meta) if history.opened != 0 && !meta.is_file() && !meta.is_dir() => not(Reason::SpecialInput),
-            Ok(_) if history.missed => not(Reason::ChangedInput),
             // What was read may lie elsewhere since, unchanged, with another in its place.
             Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
                 not(Reason::ChangedInput)
