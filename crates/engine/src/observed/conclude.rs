@@ -7,8 +7,9 @@ use crate::action::{Kind, Outputs};
 use crate::programs::EnvUse;
 use crate::reason::{Reason, Why};
 use crate::sources::Variables;
+use crate::world::World;
 use kache_key::{Input, PathSet, Root, State};
-use kache_os::{FileKind, Stamp, bytes, path};
+use kache_os::{FileKind, Near, Stamp, bytes, path};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -154,16 +155,16 @@ impl Reading<'_> {
             }
             self.inputs.extend(self.surroundings(&name, &input));
             let input = if history.missed { self.missing(input) } else { input };
-            looked.push((name, history, input));
+            looked.push(Looked { name, history, input });
         }
-        let all = self.inputs.iter().chain(looked.iter().map(|(_, _, input)| input)).cloned().collect();
+        let all = self.inputs.iter().chain(looked.iter().map(|l| &l.input)).cloned().collect();
         self.world.freeze(&all);
         // In order, so that each directory is walked to once.
-        looked.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut near = kache_os::Near::default();
-        for (name, history, input) in looked {
-            if self.is_as_seen(path(&name), history, &input, start, &mut near)? {
-                self.inputs.insert(input);
+        looked.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut check = Check { world: self.world, start, near: Near::default() };
+        for looked in looked {
+            if check.is_as_seen(&looked)? {
+                self.inputs.insert(looked.input);
             }
         }
         Ok(())
@@ -182,49 +183,6 @@ impl Reading<'_> {
         let names: Vec<Vec<u8>> = there.map(|name| self.stored(name)).collect();
         self.inputs.extend(names.iter().cloned().map(Input::Path));
         self.world.were_absent(names);
-    }
-
-    /// Whether the run saw there what was frozen. Not what was made and removed by other means than the observed ones, in
-    /// scratch space.
-    fn is_as_seen(
-        &self,
-        place: &Path,
-        history: History,
-        input: &Input,
-        start: Stamp,
-        near: &mut kache_os::Near,
-    ) -> Result<bool, Why> {
-        let not = |reason| Err(Why::new(reason, place.display()));
-        if history.missed {
-            // What is still not there has no content that could be another since.
-            let is_absent = matches!(self.world.state(input), State::Absent | State::Failed(_));
-            return if is_absent { Ok(true) } else { not(Reason::ChangedInput) };
-        }
-        let meta = match near.lstat(place) {
-            Ok(meta) if meta.kind == FileKind::Symlink && !matches!(input, Input::Link(_)) => kache_os::stat(place),
-            looked => looked,
-        };
-        match meta {
-            Ok(meta) if history.opened != 0 && !meta.is_file() && !meta.is_dir() => not(Reason::SpecialInput),
-            // What was read may lie elsewhere since, unchanged, with another in its place.
-            Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
-                not(Reason::ChangedInput)
-            }
-            Ok(meta) => {
-                // A directory's times count where its names were read, a link's where it was.
-                let counts = matches!(meta.kind, FileKind::File | FileKind::Symlink) || matches!(input, Input::List(_));
-                if counts && !self.world.unchanged_since(start, place, &meta) {
-                    return not(Reason::TooNew);
-                }
-                Ok(true)
-            }
-            Err(e) if history.failed != 0 && e.raw_os_error() == Some(history.failed) => Ok(true),
-            Err(_) if history.found && self.world.roots.innermost(bytes(place)) == Some(Root::Temp) => Ok(false),
-            Err(_) if history.found => not(Reason::ChangedInput),
-            Err(_) if matches!(self.world.state(input), State::Absent | State::Failed(_)) => Ok(true),
-            // It came and went.
-            Err(_) => not(Reason::ChangedInput),
-        }
     }
 
     /// What the user's own code knows of places binds. A script's `OUT_DIR` does not: what it writes of it is stored with
@@ -312,5 +270,58 @@ impl Reading<'_> {
         }
         written.sort();
         Ok(written)
+    }
+}
+
+/// What the run looked at, what it met there, and the input that this is.
+struct Looked {
+    name: Vec<u8>,
+    history: History,
+    input: Input,
+}
+
+/// Compares what is there now with what the run saw since `start`; the world is frozen by then.
+struct Check<'a> {
+    world: &'a World<'a>,
+    start: Stamp,
+    near: Near,
+}
+
+impl Check<'_> {
+    /// Whether the run saw there what was frozen. Not what was made and removed by other means than the observed ones, in
+    /// scratch space.
+    fn is_as_seen(&mut self, looked: &Looked) -> Result<bool, Why> {
+        let (place, history, input) = (path(&looked.name), looked.history, &looked.input);
+        let not = |reason| Err(Why::new(reason, place.display()));
+        if history.missed {
+            // What is still not there has no content that could be another since.
+            let is_absent = matches!(self.world.state(input), State::Absent | State::Failed(_));
+            return if is_absent { Ok(true) } else { not(Reason::ChangedInput) };
+        }
+        let meta = match self.near.lstat(place) {
+            Ok(meta) if meta.kind == FileKind::Symlink && !matches!(input, Input::Link(_)) => kache_os::stat(place),
+            looked => looked,
+        };
+        match meta {
+            Ok(meta) if history.opened != 0 && !meta.is_file() && !meta.is_dir() => not(Reason::SpecialInput),
+            // What was read may lie elsewhere since, unchanged, with another in its place.
+            Ok(meta) if history.replaced || history.opened != 0 && history.opened != meta.ino as i32 => {
+                not(Reason::ChangedInput)
+            }
+            Ok(meta) => {
+                // A directory's times count where its names were read, a link's where it was.
+                let counts = matches!(meta.kind, FileKind::File | FileKind::Symlink) || matches!(input, Input::List(_));
+                if counts && !self.world.unchanged_since(self.start, place, &meta) {
+                    return not(Reason::TooNew);
+                }
+                Ok(true)
+            }
+            Err(e) if history.failed != 0 && e.raw_os_error() == Some(history.failed) => Ok(true),
+            Err(_) if history.found && self.world.roots.innermost(bytes(place)) == Some(Root::Temp) => Ok(false),
+            Err(_) if history.found => not(Reason::ChangedInput),
+            Err(_) if matches!(self.world.state(input), State::Absent | State::Failed(_)) => Ok(true),
+            // It came and went.
+            Err(_) => not(Reason::ChangedInput),
+        }
     }
 }
