@@ -52,7 +52,7 @@
 //! | EXECFAIL | path; empty: the search found nothing | name | err; takes back the EXEC before it, or tells of a failed spawn |
 //! | SEARCHPATH | the PATH | name | of the EXEC, EXECFAIL or SPAWN of this process before it |
 //! | SPAWN | path | name, if it was searched on PATH | arg: the child's pid; flags as EXEC |
-//! | CLOCK | | | arg: 1, 2; later reads are not told. [`flag::RENDERED`]: `localtime`; told once |
+//! | CLOCK | | | arg: 1, 2, 3; later reads are not told. [`flag::RENDERED`]: `localtime`; told once |
 //! | NET | `inet 127.0.0.1:80`, `inet6 [::1]:80`, `unix /path`, `unix @abstract`, `resolve host` | | |
 //! | FORK | | | arg: the process it was copied from |
 //! | WHERE | object whose code asked | | getcwd or realpath; told once per object |
