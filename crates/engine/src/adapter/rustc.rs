@@ -316,13 +316,27 @@ impl Parsed {
         !matches!(name, b"incremental" | b"linker")
     }
 
+    /// Whether the tool is only asked about itself: there are no outputs.
+    fn is_query(&self) -> bool {
+        self.asks && self.out_dir.is_none()
+    }
+
+    fn name(&self) -> &str {
+        self.crate_name.as_deref().unwrap_or("rustc")
+    }
+
+    /// What the names of outputs are made of.
+    fn stem(&self) -> String {
+        format!("{}{}", self.name(), self.extra_filename)
+    }
+
     fn emits(&self, kind: &str) -> bool {
         self.emit.iter().any(|e| e == kind)
     }
 
     /// The files rustc names by convention; which of them this run wrote is seen, not assumed.
-    fn expected(&self, out_dir: &Path, crate_name: &str) -> Vec<PathBuf> {
-        let stem = format!("{crate_name}{}", self.extra_filename);
+    fn expected(&self, out_dir: &Path) -> Vec<PathBuf> {
+        let stem = self.stem();
         let mut names = Vec::new();
         for (kind, suffix) in
             [("dep-info", "d"), ("obj", "o"), ("asm", "s"), ("llvm-ir", "ll"), ("llvm-bc", "bc"), ("mir", "mir")]
@@ -348,170 +362,199 @@ impl Parsed {
         names.into_iter().map(|n| out_dir.join(n)).collect()
     }
 
+    /// The compiled build script, where its runs are to come here.
+    fn script_program(&self, out_dir: &Path, settings: &Settings) -> Option<ScriptProgram> {
+        let wanted = settings.build_scripts && settings.observe;
+        let made = self.name().starts_with("build_script_") && self.links();
+        (wanted && made).then(|| ScriptProgram {
+            launcher: out_dir.join(self.stem()),
+            real: out_dir.join(format!("{}.real", self.name())),
+        })
+    }
+
     fn links(&self) -> bool {
         (self.emits("link") || self.emit.is_empty())
             && (self.test || self.crate_types.iter().any(|t| !matches!(t.as_str(), "lib" | "rlib")))
     }
 }
 
-/// Declines what dep-info and the command line do not say all of.
-fn declares_all(p: &Parsed, tool: &Path, clippy: bool, invocation: &Invocation) -> Result<(), Why> {
-    if let Some(flag) = &p.undeclared {
-        return Err(Why::new(Reason::UnknownFlag, flag));
+/// The tool that was called, and how.
+struct Tool<'a> {
+    program: PathBuf,
+    clippy: bool,
+    /// The path of rustc, which clippy-driver gets first.
+    rustc: &'a [OsString],
+    args: &'a [OsString],
+}
+
+impl Tool<'_> {
+    fn called(args: &[OsString]) -> Result<Tool<'_>, Why> {
+        let program = PathBuf::from(&args[0]);
+        let name = program.file_name().unwrap_or_default();
+        if !is_tool(name) {
+            return Err(Why::new(Reason::UnknownTool, name.display()));
+        }
+        let clippy = bytes(name).starts_with(b"clippy-driver");
+        let is_rustc = |arg: &OsString| Path::new(arg).file_name() == Some(OsStr::new("rustc"));
+        let inner = usize::from(clippy && args.get(1).is_some_and(is_rustc));
+        let (rustc, args) = args[1..].split_at(inner);
+        Ok(Tool { program, clippy, rustc, args })
     }
-    if p.links() {
-        return Err(Reason::Link.into());
+
+    /// What it lies in, if it is named by its place.
+    fn toolchain(&self) -> Option<&Path> {
+        self.program.parent().and_then(Path::parent).filter(|_| self.program.is_absolute())
     }
-    if clippy {
-        return Err(Why::new(Reason::UnknownTool, "the configuration of clippy is not declared"));
-    }
-    if invocation.value(b"RUST_TARGET_PATH").is_some() {
-        return Err(Why::new(Reason::UnknownFlag, "RUST_TARGET_PATH"));
-    }
-    let toolchain = tool.parent().and_then(Path::parent).map(|root| root.join("lib/rustlib"));
-    if !tool.is_absolute() || !toolchain.is_some_and(|dir| dir.is_dir()) {
-        return Err(Why::new(Reason::UnknownTool, format!("the toolchain of {}", tool.display())));
-    }
-    Ok(())
 }
 
 /// Describes the compile, or declines it. `args` are those after the wrapper: the tool first.
 pub fn action(invocation: &Invocation, args: &[OsString], settings: &Settings) -> Result<Action, Why> {
-    let tool = PathBuf::from(&args[0]);
-    let tool_name = tool.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if !is_tool(&args[0]) {
-        return Err(Why::new(Reason::UnknownTool, tool_name));
-    }
-    let clippy = tool_name.starts_with("clippy-driver");
-    // clippy-driver takes the path of rustc as its first argument.
-    let inner =
-        usize::from(clippy && args.get(1).is_some_and(|a| Path::new(a).file_name() == Some(OsStr::new("rustc"))));
-    let p = parse(&args[1 + inner..], settings)?;
-    let from_stdin = p.source.as_deref() == Some(Path::new("-"));
-    if from_stdin && !(p.asks && kache_os::stdin_is_null()) {
-        return Err(Reason::Stdin.into());
-    }
-    let query = p.asks && p.out_dir.is_none();
-    if p.asks && !settings.observe {
-        return Err(Reason::Query.into());
-    }
-    if p.output_file {
-        return Err(Reason::OutputFile.into());
-    }
-    let name = p.crate_name.clone().unwrap_or_else(|| "rustc".into());
-    if settings.exclude.iter().any(|pattern| matches(pattern, &name)) {
-        return Err(Why::new(Reason::Excluded, name));
-    }
-    if !query && (p.out_dir.is_none() || p.crate_name.is_none()) {
-        return Err(Reason::NoOutputDir.into());
-    }
-    if !settings.observe {
-        declares_all(&p, &tool, clippy, invocation)?;
-    }
+    let tool = Tool::called(args)?;
+    let p = parse(tool.args, settings)?;
+    check(&p, &tool, invocation, settings)?;
 
-    let out_dir = p.out_dir.clone().map(|d| invocation.cwd.join(d));
-    let build = out_dir.as_deref().and_then(build_root);
+    let out_dir = p.out_dir.as_ref().map(|dir| invocation.cwd.join(dir));
+    let roots = roots(&p, &tool, out_dir.as_deref(), invocation, settings);
+    let maps = if p.unmapped || p.is_query() { Vec::new() } else { prefix_maps(&roots) };
+    let (messages, colour) = messages(&p);
+
     let out_dir = out_dir.map(plain_dir);
-    let mut roots = Roots::default();
-    if let Some(build) = &build {
-        add_build(&mut roots, build);
-    }
-    // Cargo runs rustc for workspace members in the workspace root, with relative paths; for others in the package's
-    // directory, with absolute ones.
-    let member = query || p.source.as_deref().is_some_and(Path::is_relative);
-    if member {
-        roots.add(Root::Workspace, bytes(&invocation.cwd));
-    }
-    if let Some(toolchain) = tool.parent().and_then(Path::parent).filter(|_| tool.is_absolute()) {
-        roots.add(Root::Toolchain, bytes(toolchain));
-    }
-    machine_roots(&mut roots, invocation, settings);
+    let expected = out_dir.as_deref().map_or(Vec::new(), |dir| p.expected(dir));
+    let script = out_dir.as_deref().and_then(|dir| p.script_program(dir, settings));
+    let dep_info = expected.iter().find(|f| p.emits("dep-info") && f.extension() == Some(OsStr::new("d"))).cloned();
 
-    let mut run_args: Vec<OsString> = args[1..1 + inner].to_vec();
-    let maps = if p.unmapped || query { Vec::new() } else { prefix_maps(&roots) };
-    for (from, to) in &maps {
-        run_args.push(OsString::from("--remap-path-prefix"));
-        run_args.push(kache_os::os_string(&[from, &b"="[..], to.as_bytes()].concat()));
-    }
-    let mut messages = p.messages.clone();
-    if !p.json && !p.coloured && !query && kache_os::is_terminal(std::io::stderr()) {
-        // The tool will see our pipe; it shall colour as for the terminal behind it.
-        run_args.push("--color=always".into());
-        messages.extend(b"--color=always\n");
-    }
-    run_args.extend(p.passed.iter().cloned());
-
-    let tool_key = if tool.is_absolute() { bytes(&tool).to_vec() } else { tool_name.clone().into_bytes() };
-    let mut fields =
-        vec![("tool", roots.encode_path(&tool_key)), ("directory", roots.encode_path(bytes(&invocation.cwd)))];
-    for arg in args[1..1 + inner].iter().map(|a| bytes(a).to_vec()).chain(p.keyed.iter().cloned()) {
-        fields.push(("argument", roots.encode(&arg, Form::Plain)));
-    }
-    for (_, to) in &maps {
-        fields.push(("map", to.as_bytes().to_vec()));
-    }
+    let mut fields = key_fields(&p, &tool, &roots, &maps, invocation);
     if !settings.observe {
-        fields.extend(
-            DECLARED_VARIABLES
-                .iter()
-                .filter_map(|(name, _)| Some((*name, invocation.value(name.as_bytes())?.to_vec()))),
-        );
+        let set = |name: &'static str| Some((name, invocation.value(name.as_bytes())?.to_vec()));
+        fields.extend(DECLARED_VARIABLES.iter().filter_map(|(name, _)| set(name)));
     }
     if p.native_cpu {
         fields.push(("processor", kache_os::cpu_identity()));
     }
-
-    let expected = match &out_dir {
-        Some(dir) if !query => p.expected(dir, &name),
-        _ => Vec::new(),
-    };
-    let script = match &out_dir {
-        Some(dir) if settings.build_scripts && settings.observe && name.starts_with("build_script_") && p.links() => {
-            fields.push(("launcher", Vec::new()));
-            let launcher = dir.join(format!("{name}{}", p.extra_filename));
-            Some(ScriptProgram { launcher, real: dir.join(format!("{name}.real")) })
-        }
-        _ => None,
-    };
-    let editing = p.incremental.is_some() && expected.iter().any(|f| kache_os::lstat(f).is_ok());
-    let dep_info = expected.iter().find(|f| p.emits("dep-info") && f.extension() == Some(OsStr::new("d"))).cloned();
+    if script.is_some() {
+        fields.push(("launcher", Vec::new()));
+    }
+    let map_args = maps.iter().flat_map(|(from, to)| {
+        ["--remap-path-prefix".into(), kache_os::os_string(&[from, &b"="[..], to.as_bytes()].concat())]
+    });
+    let run_args = tool.rustc.iter().cloned().chain(map_args).chain(colour).chain(p.passed.iter().cloned()).collect();
     Ok(Action {
-        kind: if query {
-            Kind::Query
-        } else if clippy {
-            Kind::Clippy
-        } else {
-            Kind::Rustc
+        kind: match (p.is_query(), tool.clippy) {
+            (true, _) => Kind::Query,
+            (false, true) => Kind::Clippy,
+            (false, false) => Kind::Rustc,
         },
-        unit: format!("{name}{}", p.extra_filename),
-        name,
+        name: p.name().into(),
+        unit: p.stem(),
         argv0: args[0].clone(),
-        program: tool,
+        program: tool.program,
         args: run_args,
         cwd: invocation.cwd.clone(),
         bound_to: if p.unmapped { vec![Root::Workspace, Root::Build] } else { Vec::new() },
         roots,
         fields,
         messages,
+        editing: p.incremental.is_some() && expected.iter().any(|f| kache_os::lstat(f).is_ok()),
         outputs: Outputs::Written(expected),
-        scratch: p.incremental.map(plain_dir),
-        editing,
         script,
-        search_dirs: p.search_dirs,
         mapped: Mapped {
             maps,
-            users: p.mapped_by_user,
             bare_source: p.source.as_deref().is_some_and(|s| s.parent() == Some(Path::new(""))),
+            users: p.mapped_by_user,
         },
         json: p.json,
         texts: dep_info.iter().map(|file| (file.clone(), Form::Make)).collect(),
         dep_info,
+        source: p.source.filter(|s| s != Path::new("-")).map(|s| invocation.cwd.join(s)),
+        scratch: p.incremental.map(plain_dir),
+        search_dirs: p.search_dirs,
         externs: p.externs,
         native_dirs: p.native_dirs,
         crate_dirs: p.crate_dirs,
-        source: p.source.filter(|_| !from_stdin).map(|s| invocation.cwd.join(s)),
         ..Action::default()
     })
+}
+
+/// Declines what is no compile as cargo asks for it, what a setting excludes, and what can't be declared if it must be.
+fn check(p: &Parsed, tool: &Tool, invocation: &Invocation, settings: &Settings) -> Result<(), Why> {
+    if p.source.as_deref() == Some(Path::new("-")) && !(p.asks && kache_os::stdin_is_null()) {
+        return Err(Reason::Stdin.into());
+    }
+    if p.asks && !settings.observe {
+        return Err(Reason::Query.into());
+    }
+    if p.output_file {
+        return Err(Reason::OutputFile.into());
+    }
+    if settings.exclude.iter().any(|pattern| matches(pattern, p.name())) {
+        return Err(Why::new(Reason::Excluded, p.name()));
+    }
+    if !p.is_query() && (p.out_dir.is_none() || p.crate_name.is_none()) {
+        return Err(Reason::NoOutputDir.into());
+    }
+    if settings.observe { Ok(()) } else { declares_all(p, tool, invocation) }
+}
+
+/// Declines what dep-info and the command line do not say all of.
+fn declares_all(p: &Parsed, tool: &Tool, invocation: &Invocation) -> Result<(), Why> {
+    if let Some(flag) = &p.undeclared {
+        return Err(Why::new(Reason::UnknownFlag, flag));
+    }
+    if p.links() {
+        return Err(Reason::Link.into());
+    }
+    if tool.clippy {
+        return Err(Why::new(Reason::UnknownTool, "the configuration of clippy is not declared"));
+    }
+    if invocation.value(b"RUST_TARGET_PATH").is_some() {
+        return Err(Why::new(Reason::UnknownFlag, "RUST_TARGET_PATH"));
+    }
+    if !tool.toolchain().is_some_and(|dir| dir.join("lib/rustlib").is_dir()) {
+        return Err(Why::new(Reason::UnknownTool, format!("the toolchain of {}", tool.program.display())));
+    }
+    Ok(())
+}
+
+fn roots(p: &Parsed, tool: &Tool, out_dir: Option<&Path>, invocation: &Invocation, settings: &Settings) -> Roots {
+    let mut roots = Roots::default();
+    if let Some(build) = out_dir.and_then(build_root) {
+        add_build(&mut roots, &build);
+    }
+    // Cargo runs rustc for workspace members in the workspace root, with relative paths; for others in the package's
+    // directory, with absolute ones.
+    if p.is_query() || p.source.as_deref().is_some_and(Path::is_relative) {
+        roots.add(Root::Workspace, bytes(&invocation.cwd));
+    }
+    if let Some(toolchain) = tool.toolchain() {
+        roots.add(Root::Toolchain, bytes(toolchain));
+    }
+    machine_roots(&mut roots, invocation, settings);
+    roots
+}
+
+/// What shapes messages, and the flag by which the tool, which will see our pipe, colours as for the terminal behind it.
+fn messages(p: &Parsed) -> (Vec<u8>, Option<OsString>) {
+    let coloured = !p.json && !p.coloured && !p.is_query() && kache_os::is_terminal(std::io::stderr());
+    let ours: &[u8] = if coloured { b"--color=always\n" } else { b"" };
+    ([&p.messages, ours].concat(), coloured.then(|| "--color=always".into()))
+}
+
+/// The key fields of every call.
+fn key_fields(
+    p: &Parsed,
+    tool: &Tool,
+    roots: &Roots,
+    maps: &[(Vec<u8>, &'static str)],
+    invocation: &Invocation,
+) -> Vec<(&'static str, Vec<u8>)> {
+    let name = tool.program.file_name().unwrap_or_default();
+    let program = if tool.program.is_absolute() { bytes(&tool.program) } else { bytes(name) };
+    let mut fields =
+        vec![("tool", roots.encode_path(program)), ("directory", roots.encode_path(bytes(&invocation.cwd)))];
+    let args = tool.rustc.iter().map(bytes).chain(p.keyed.iter().map(Vec::as_slice));
+    fields.extend(args.map(|arg| ("argument", roots.encode(arg, Form::Plain))));
+    fields.extend(maps.iter().map(|(_, to)| ("map", to.as_bytes().to_vec())));
+    fields
 }
 
 /// Whether `program` is a compiler this adapter knows.
