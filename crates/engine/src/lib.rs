@@ -9,6 +9,7 @@ mod declared_cc;
 mod invocation;
 mod messages;
 mod observed;
+mod pattern;
 mod programs;
 mod reason;
 mod record;

@@ -2,6 +2,7 @@
 //!
 //! A program that is not in the table counts as having read the whole environment, and its reading of the clock counts.
 
+use crate::pattern::matches;
 use kache_os::bytes;
 use std::path::Path;
 
@@ -16,7 +17,7 @@ pub struct Traits {
 
 pub const ANY: u32 = u32::MAX;
 
-/// Names (with `*`), traits and the reason.
+/// Names (see [`is_called`]), traits and the reason.
 const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("rustc", by_name(0), "asks by name; for the clock it has a rule of its own (`observed.rs`)"),
     ("clippy-driver", by_name(0), "as rustc"),
@@ -86,28 +87,25 @@ const fn whole(clock_reads: u32) -> Traits {
 /// Traits of the program at `exe`, by its name; see [`env_use`] for Rust programs, whose symbols tell more.
 pub fn traits_of(exe: &Path) -> Traits {
     let name = exe.file_name().unwrap_or_default().to_string_lossy();
-    if let Some((_, traits, _)) = PROGRAMS.iter().find(|(pattern, _, _)| matches_versioned(pattern, &name)) {
+    if let Some((_, traits, _)) = PROGRAMS.iter().find(|(row, _, _)| is_called(row, &name)) {
         return *traits;
     }
     // coreutils and friends, which scripts start by the dozen, land here: the whole environment.
     Traits { asks_by_name: false, clock_reads: 0 }
 }
 
-/// `*x` in the table is `x` or `anything-x` (a target's prefix), `x-[0-9]*` a versioned name, `x.*` what starts so.
-fn matches_versioned(pattern: &str, name: &str) -> bool {
-    let (stem, name) = match pattern.strip_suffix("-[0-9]*") {
-        None => (pattern, name),
-        Some(stem) => match name.rsplit_once('-') {
-            Some((start, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => (stem, start),
+/// Whether a program bears the name in a row: `*x` is `x` or `anything-x` (a target's prefix), `x-[0-9]*` a versioned name.
+fn is_called(row: &str, name: &str) -> bool {
+    let (row, name) = match row.strip_suffix("-[0-9]*") {
+        None => (row, name),
+        Some(row) => match name.rsplit_once('-') {
+            Some((start, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => (row, start),
             _ => return false,
         },
     };
-    if let Some(start) = stem.strip_suffix('*') {
-        return name.starts_with(start);
-    }
-    match stem.strip_prefix('*') {
-        Some(tool) => name == tool || name.strip_suffix(tool).is_some_and(|prefix| prefix.ends_with('-')),
-        None => name == stem,
+    match row.strip_prefix('*') {
+        Some(tool) => name.strip_suffix(tool).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('-')),
+        None => matches(row, name),
     }
 }
 
@@ -119,7 +117,7 @@ const ASK_FOR_MACHINE: &[(&str, &str)] =
 /// Whether a program's asking for the machine says nothing of its results.
 pub fn asks_for_machine(exe: &Path) -> bool {
     let name = exe.file_name().unwrap_or_default().to_string_lossy();
-    traits_of(exe).asks_by_name || ASK_FOR_MACHINE.iter().any(|(pattern, _)| matches_versioned(pattern, &name))
+    traits_of(exe).asks_by_name || ASK_FOR_MACHINE.iter().any(|(row, _)| is_called(row, &name))
 }
 
 /// How a Rust program or library reads its environment.

@@ -1,6 +1,7 @@
 //! The world as it is now: the state of any input, with the digest memo in between.
 
 use crate::invocation::Invocation;
+use crate::pattern::in_table;
 use crate::reason::{Reason, Why};
 use kache_key::{Digest, Form, Framed, Input, Root, Roots, State};
 use kache_os::{FileKind, Meta, Stamp, bytes, path};
@@ -84,13 +85,6 @@ const PLUMBING_OF_BUILDS: &[(&str, &str)] = &[
     ("GIT_OPTIONAL_LOCKS", "set by kache for build scripts"),
     ("RUSTC_WRAPPER", "kache itself"),
 ];
-
-fn in_table(table: &[(&str, &str)], name: &[u8]) -> bool {
-    table.iter().any(|(pattern, _)| match pattern.strip_suffix('*') {
-        Some(start) => name.starts_with(start.as_bytes()),
-        None => name == pattern.as_bytes(),
-    })
-}
 
 /// What make says of itself, without the jobserver: it is another for each build.
 fn without_jobserver<'v>(name: &[u8], value: &'v [u8]) -> Cow<'v, [u8]> {

@@ -6,9 +6,10 @@
 use super::cc_args::{Parsed, expanded, parse};
 use super::compiler::Compiler;
 use super::project::roots;
-use super::{cc_flags, kept_stdin, matches, prefix_maps};
+use super::{cc_flags, kept_stdin, prefix_maps};
 use crate::action::{Action, Kind, Outputs};
 use crate::invocation::Invocation;
+use crate::pattern::matches;
 use crate::reason::{Reason, Why};
 use kache_config::Settings;
 use kache_key::{Form, Root, Roots};

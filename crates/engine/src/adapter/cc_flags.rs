@@ -3,7 +3,7 @@
 //!
 //! Every argument is in the key. The table says whether that, with the files a dependency file names, is enough.
 
-use super::matches;
+use crate::pattern::matches;
 
 /// How a flag's effect on the result is accounted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

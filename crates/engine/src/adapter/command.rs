@@ -5,6 +5,7 @@
 
 use crate::action::{Action, Kind, Outputs};
 use crate::invocation::Invocation;
+use crate::pattern::matches;
 use crate::reason::{Reason, Why};
 use kache_config::Settings;
 use kache_key::{Form, Root};
@@ -66,7 +67,7 @@ pub fn no_strangers(invocation: &Invocation) -> Result<(), Why> {
 pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Result<Action, Why> {
     let called = &asked.command[0];
     let name = Path::new(called).file_name().unwrap_or(called).to_string_lossy().into_owned();
-    if settings.exclude.iter().any(|pattern| super::matches(pattern, &name)) {
+    if settings.exclude.iter().any(|pattern| matches(pattern, &name)) {
         return Err(Why::new(Reason::Excluded, name));
     }
     if !settings.observe {

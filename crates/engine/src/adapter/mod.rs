@@ -93,16 +93,6 @@ fn kept_stdin(invocation: &Invocation) -> Result<Digest, Why> {
     digest
 }
 
-/// `*` in a pattern stands for anything.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            (0..=tail.len()).filter(|i| tail.is_char_boundary(*i)).any(|i| matches(rest, &tail[i..]))
-        }),
-    }
-}
-
 /// The prefix maps an action's tools get: what only tools see is made the same in every checkout, relative to the
 /// workspace. In the order rustc and gcc want them (the last match wins): workspace before build directory.
 pub fn prefix_maps(roots: &Roots) -> Vec<(Vec<u8>, &'static str)> {
@@ -111,14 +101,4 @@ pub fn prefix_maps(roots: &Roots) -> Vec<(Vec<u8>, &'static str)> {
         .into_iter()
         .flatten()
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn patterns() {
-        use super::matches;
-        assert!(matches("a*c", "abc") && matches("*", "") && matches("x", "x") && matches("*-sys", "z-sys"));
-        assert!(!matches("a*c", "abd") && !matches("x", "xy"));
-    }
 }

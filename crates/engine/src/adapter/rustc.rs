@@ -4,10 +4,11 @@
 //! with `-vV` and `- --print=…`. Under observation the flags' meanings do not matter: they are in the key as they are. Only
 //! what shapes names and places is read here.
 
-use super::{add_build, build_root, machine_roots, matches, plain_dir, prefix_maps};
+use super::{add_build, build_root, machine_roots, plain_dir, prefix_maps};
 use crate::action::{Action, Kind, Outputs, ScriptProgram};
 use crate::invocation::Invocation;
 use crate::messages::Mapped;
+use crate::pattern::matches;
 use crate::reason::{Reason, Why};
 use kache_config::Settings;
 use kache_key::{Form, Root, Roots};

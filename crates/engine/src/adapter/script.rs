@@ -3,9 +3,10 @@
 //! A run is an action like any other: what it was seen to read are its inputs, `OUT_DIR` and its streams are its outputs.
 //! What cargo sets for a build script always counts.
 
-use super::{add_build, build_root, machine_roots, matches, plain_dir, prefix_maps};
+use super::{add_build, build_root, machine_roots, plain_dir, prefix_maps};
 use crate::action::{Action, Kind, Outputs};
 use crate::invocation::Invocation;
+use crate::pattern::matches;
 use crate::reason::{Reason, Why};
 use kache_config::Settings;
 use kache_key::{Digest, Form, Root, Roots};

@@ -4,6 +4,7 @@
 
 use super::{History, Observed, Reading};
 use crate::action::{Kind, Outputs};
+use crate::pattern::in_table;
 use crate::programs::EnvUse;
 use crate::reason::{Reason, Why};
 use crate::sources::Variables;
@@ -198,10 +199,8 @@ impl Reading<'_> {
 
     /// Whether a variable that a program of the table asked for by its name does not reach results.
     fn is_noisy_variable(&self, name: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(name);
-        let in_table = |table: &[(&str, &str)]| table.iter().any(|(p, _)| crate::adapter::matches(p, &text));
-        let says = self.action.kind != Kind::Command && in_table(MESSAGES);
-        says || in_table(ENV_NOISE) || self.world.is_noise(name)
+        let says = self.action.kind != Kind::Command && in_table(MESSAGES, name);
+        says || in_table(ENV_NOISE, name) || self.world.is_noise(name)
     }
 
     fn environment(&mut self, variables: &Variables) {
