@@ -315,6 +315,22 @@ fn log_level() {
     out.check(warnings(&out).len() == 1, "one line");
 }
 
+/// Guards: a log file is set aside before it fills the disk, together with the one that was set aside before.
+#[test]
+fn log_file_is_bounded() {
+    const LARGE: u64 = 16 << 20;
+    let space = Space::new();
+    let tree = project(&space);
+    let (log, before) = (space.path("logs/kache.log"), space.path("logs/kache.log.1"));
+    std::fs::create_dir(space.path("logs")).unwrap();
+    std::fs::write(&before, "older").unwrap();
+    std::fs::File::create(&log).unwrap().set_len(LARGE).unwrap();
+    let out = rebuilt(&tree, |r| r.env("KACHE_LOG", "info").env("KACHE_LOG_FILE", &log));
+    let text = std::fs::read_to_string(&log).unwrap();
+    out.check(text.contains("miss rustc part-") && text.len() < 1 << 20, "a new file");
+    out.check(before.metadata().unwrap().len() >= LARGE, "the large one is kept");
+}
+
 #[test]
 fn size_limit_evicts() {
     let space = Space::new();

@@ -339,7 +339,7 @@ pub const SETTINGS: &[Setting] = &[
         variable: "KACHE_LOG_FILE",
         kind: Kind::Place,
         default: "<cache>/kache.log",
-        doc: "The log file. It grows until it is removed.",
+        doc: "The log file. At 16 MiB it becomes `<file>.1`, in the place of the one before, and a new one begins.",
         apply: |s, v| set(&mut s.log_file, place(v)),
         show: |s| shown(&s.log_file),
     },

@@ -7,6 +7,7 @@ mod adapter;
 mod declared;
 mod declared_cc;
 mod invocation;
+mod log;
 mod messages;
 mod observed;
 mod pattern;
@@ -448,10 +449,6 @@ impl<'a> Session<'a> {
         }
         let file = self.settings.log_file.clone().unwrap_or_else(|| self.settings.cache_dir.join("kache.log"));
         let line = format!("{} [{}] {}\n", Event::now_ms(), kache_os::process_id(), line());
-        let opened = kache_os::open_append(&file).or_else(|_| {
-            file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            kache_os::open_append(&file)
-        });
-        kache_os::at(&file, opened.and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes())))
+        kache_os::at(&file, log::append(&file, line.as_bytes()))
     }
 }
