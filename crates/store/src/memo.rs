@@ -83,9 +83,8 @@ impl Memo {
 
     fn key(meta: &Meta) -> Key {
         let mut id = [0u8; 96];
-        let ctime = meta.ctime;
         let stamp = |s: kache_os::Stamp| (s.sec as u64, u64::from(s.nsec));
-        let (born, mtime, ctime) = (stamp(meta.born), stamp(meta.mtime), stamp(ctime));
+        let (born, mtime, ctime) = (stamp(meta.born), stamp(meta.mtime), stamp(meta.ctime));
         let words = [
             u64::from(meta.is_dir()),
             meta.dev,

@@ -15,12 +15,12 @@ pub const ACTION: &[u8; 8] = b"kacheAC1";
 pub const ENTRY: &[u8; 8] = b"kacheEN2";
 pub const INPUTS: &[u8; 8] = b"kacheIN1";
 
-/// Larger than any honest record: path sets of the largest links are below 1 MB, captured messages below 16 MB.
+/// Larger than any honest record: path sets of the largest links are below 1 MB, and an entry holds a few MB of small files.
 const LIMIT: u64 = 64 << 20;
 
 /// Fails for what [`look`] would refuse.
 pub fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> std::io::Result<Vec<u8>> {
-    let payload = postcard::to_stdvec(value).unwrap_or_default();
+    let payload = postcard::to_stdvec(value).map_err(std::io::Error::other)?;
     let mut out = Vec::with_capacity(40 + payload.len());
     out.extend_from_slice(magic);
     out.extend_from_slice(Digest::of(&payload).as_bytes());
