@@ -17,7 +17,6 @@ pub enum Reason {
     Link,
     MacroUnknown,
     SearchedCrate,
-    CacheUnusable,
     ToolFailed,
     Editing,
     Blind,
@@ -43,7 +42,7 @@ pub struct Explanation {
 
 impl Reason {
     /// Every reason, in the order of the declaration.
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 27] = [
         Reason::Disabled,
         Reason::Excluded,
         Reason::UnknownTool,
@@ -56,7 +55,6 @@ impl Reason {
         Reason::Link,
         Reason::MacroUnknown,
         Reason::SearchedCrate,
-        Reason::CacheUnusable,
         Reason::ToolFailed,
         Reason::Editing,
         Reason::Blind,
@@ -83,14 +81,12 @@ impl Reason {
     pub fn explanation(&self) -> Explanation {
         let (id, sentence) = match self {
             Reason::Disabled => ("disabled", "kache is switched off (KACHE_DISABLED)"),
-            Reason::Excluded => ("excluded", "the crate is excluded by a setting (cache.exclude)"),
+            Reason::Excluded => ("excluded", "it is excluded by a setting (cache.exclude)"),
             Reason::UnknownTool => ("unknown-tool", "the program is none that kache knows"),
             Reason::ArgFile => ("argument-file", "arguments come from a file (@path)"),
             Reason::Stdin => ("stdin", "the source comes from standard input"),
             Reason::Query => ("query", "the tool is only asked about itself"),
-            Reason::NoOutputDir => {
-                ("no-output-dir", "there is no --crate-name and --out-dir, so this is no cargo compile")
-            }
+            Reason::NoOutputDir => ("no-output-dir", "nobody says where outputs go, so this is not what cargo runs"),
             Reason::OutputFile => ("output-file", "the output is named with -o"),
             Reason::UnknownFlag => ("unknown-flag", "without observation only known flags are cached"),
             Reason::Link => ("link", "without observation the inputs of a link are not known"),
@@ -98,7 +94,6 @@ impl Reason {
             Reason::SearchedCrate => {
                 ("searched-crate", "without observation a crate that is only searched for (-L) is not known")
             }
-            Reason::CacheUnusable => ("cache-unusable", "the cache directory can't be used"),
             Reason::ToolFailed => ("tool-failed", "the tool failed, and failures are never stored"),
             Reason::Editing => {
                 ("editing", "the unit is being edited in this target directory; intermediate results are not stored")

@@ -491,7 +491,7 @@ fn check(p: &Parsed, tool: &Tool, invocation: &Invocation, settings: &Settings) 
         return Err(Why::new(Reason::Excluded, p.name()));
     }
     if !p.is_query() && (p.out_dir.is_none() || p.crate_name.is_none()) {
-        return Err(Reason::NoOutputDir.into());
+        return Err(Why::new(Reason::NoOutputDir, "--crate-name and --out-dir are not given"));
     }
     if settings.observe { Ok(()) } else { declares_all(p, tool, invocation) }
 }

@@ -61,7 +61,8 @@ pub fn action(
     digest_of: &dyn Fn(&Path) -> Option<Digest>,
 ) -> Result<Action, Why> {
     let real = PathBuf::from(&args[0]);
-    let out_dir = invocation.path_var("OUT_DIR").ok_or(Reason::NoOutputDir)?.to_path_buf();
+    let out_dir =
+        invocation.path_var("OUT_DIR").ok_or(Why::new(Reason::NoOutputDir, "OUT_DIR is not set"))?.to_path_buf();
     let name = invocation.text_var("CARGO_PKG_NAME").unwrap_or_else(|| "build-script".into());
     if settings.exclude.iter().any(|pattern| matches(pattern, &name)) {
         return Err(Why::new(Reason::Excluded, name));
@@ -69,7 +70,8 @@ pub fn action(
     if !settings.observe {
         return Err(Why::new(Reason::Blind, "observation is switched off"));
     }
-    let digest = digest_of(&real).ok_or(Reason::CacheUnusable)?;
+    let unread = || Why::new(Reason::UnknownTool, format!("{} can't be read", real.display()));
+    let digest = digest_of(&real).ok_or_else(unread)?;
     let mut roots = Roots::default();
     if let Some(build) = build_root(&out_dir) {
         add_build(&mut roots, &build);
@@ -104,7 +106,7 @@ pub fn action(
         ("GIT_OPTIONAL_LOCKS".into(), "0".into()),
     ];
     if !maps.is_empty() {
-        extra_env.push(("KACHE_MAP".into(), kache_os::os_string(&maps.join(&b':'))));
+        extra_env.push((kache_observe::ENV_MAP.into(), kache_os::os_string(&maps.join(&b':'))));
     }
     let unit = out_dir.parent().and_then(Path::file_name).map_or(name.clone(), |n| n.to_string_lossy().into_owned());
     Ok(Action {
