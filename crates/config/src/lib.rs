@@ -213,7 +213,7 @@ pub const SETTINGS: &[Setting] = &[
         variable: "KACHE_EXCLUDE",
         kind: Kind::List,
         default: "",
-        doc: "Crate names never cached; `*` matches any part. In the variable separated by commas.",
+        doc: "Names of what is never cached: of crates, of packages with a build script, of C sources and what is made of them, of commands. `*` stands for anything. In the variable separated by commas.",
         apply: |s, v| set(&mut s.exclude, list(v)),
         show: |s| s.exclude.join(","),
     },

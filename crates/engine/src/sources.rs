@@ -1,4 +1,4 @@
-//! What Rust sources and dep-info files say: files read, variables read, and how `OUT_DIR` is used.
+//! What the text of sources and dependency files says: files and variables read, how `OUT_DIR` is used, who asks for its path.
 
 use crate::action::{Action, Kind};
 use crate::world::World;

@@ -13,11 +13,11 @@ pub const MARK: u8 = 0;
 pub enum Root {
     /// What `KACHE_BASE_DIR` names.
     Base,
-    /// Where cargo's target directory is.
+    /// Cargo's target directory; where C is built, if that lies outside of its project.
     Build,
     /// The same with all symbolic links resolved, when that differs.
     BuildReal,
-    /// The root of the cargo workspace.
+    /// The top of the cargo workspace, or of the project that a C source belongs to.
     Workspace,
     /// `$CARGO_HOME`.
     CargoHome,
