@@ -39,7 +39,7 @@ const SHAPES_MESSAGES: &[&str] =
 
 /// What a run that is passed through is about, as far as its arguments tell.
 pub fn about(invocation: &Invocation, args: &[OsString], settings: &Settings) -> Action {
-    let p = parse(&expanded(args, &invocation.cwd, 0), false);
+    let p = parse(&expanded(args, &invocation.cwd), false);
     let roots = roots(invocation, settings, p.file());
     let at = |file: &Path| invocation.cwd.join(file);
     Action {
@@ -63,7 +63,7 @@ pub fn action(
 ) -> Result<Action, Why> {
     let tool = Path::new(&args[0]).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let given = &args[1..];
-    let all = expanded(given, &invocation.cwd, 0);
+    let all = expanded(given, &invocation.cwd);
     let p = parse(&all, tool.contains("clang-cl"));
     let name = p.name().unwrap_or_else(|| tool.clone());
     let source = p.file().and_then(Path::file_name).map_or_else(String::new, |n| n.to_string_lossy().into_owned());

@@ -36,6 +36,9 @@ const UNMAPPED: &[&str] = &[
 const RESPONSE_LIMIT: u64 = 16 << 20;
 const ARGUMENT_LIMIT: usize = 1 << 20;
 
+/// gcc gives up at the same number: a file may name itself.
+const RESPONSE_FILES: usize = 2000;
+
 /// What the arguments say, response files included.
 #[derive(Debug, Default)]
 pub struct Parsed {
@@ -190,15 +193,21 @@ fn is_file(arg: &[u8]) -> bool {
 }
 
 /// The arguments with `@file` replaced by what stands in it (gcc's manual: white space separates, quotes and `\` protect).
-pub fn expanded(arguments: &[OsString], cwd: &Path, depth: usize) -> Vec<OsString> {
+pub fn expanded(arguments: &[OsString], cwd: &Path) -> Vec<OsString> {
     let mut all = Vec::with_capacity(arguments.len());
-    for arg in arguments {
-        let file = bytes(arg).strip_prefix(b"@").filter(|_| depth < 16 && all.len() < ARGUMENT_LIMIT);
+    let mut rest: Vec<OsString> = arguments.iter().rev().cloned().collect();
+    let mut read = 0;
+    while let Some(arg) = rest.pop() {
+        let may_read = read < RESPONSE_FILES && all.len() + rest.len() < ARGUMENT_LIMIT;
+        let file = bytes(&arg).strip_prefix(b"@").filter(|_| may_read).map(|f| cwd.join(kache_os::path(f)));
         // Reading a pipe would leave nothing for the compiler.
-        let file = file.map(|f| cwd.join(kache_os::path(f))).filter(|f| kache_os::stat(f).is_ok_and(|m| m.is_file()));
+        let file = file.filter(|f| kache_os::stat(f).is_ok_and(|m| m.is_file()));
         match file.and_then(|f| kache_os::read_bounded(&f, RESPONSE_LIMIT).ok()) {
-            Some(text) => all.extend(expanded(&words(&text), cwd, depth + 1)),
-            None => all.push(arg.clone()),
+            Some(text) => {
+                read += 1;
+                rest.extend(words(&text).into_iter().rev());
+            }
+            None => all.push(arg),
         }
     }
     all
@@ -238,6 +247,20 @@ mod tests {
         let p = parsed("-c -MD -MF deps/x.dep -MT x.o x.c -g");
         assert!(p.dependency_files().contains(&("deps/x.dep".into(), Form::Make)) && p.debug && !p.unmapped);
         assert!(!parsed("-g x.o liby.a -o x").compiles() && parsed("-c -g --coverage x.c").unmapped);
+    }
+
+    /// Guards: files in files are read in their place, and one that names itself, twice, comes to an end.
+    #[test]
+    fn response_files_in_response_files() {
+        let dir = std::env::temp_dir().join(format!("kache-response-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("a"), "-c @b x.c").unwrap();
+        std::fs::write(dir.join("b"), "-g -O2").unwrap();
+        std::fs::write(dir.join("endless"), "-c @endless @endless").unwrap();
+        let of = |line: &str| expanded(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), &dir);
+        assert_eq!(of("-v @a @none"), ["-v", "-c", "-g", "-O2", "x.c", "@none"].map(OsString::from));
+        assert_eq!(of("@endless").iter().filter(|arg| *arg == "-c").count(), RESPONSE_FILES);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     /// Guards: words of a response file as gcc splits them.
