@@ -15,7 +15,7 @@ pub use trace::{Blind, Kind, Program, Record, Trace, TraceFile, flag, is_program
 /// Whether this build has an observer. Without one the byte strings below are empty.
 pub const SUPPORTED: bool = cfg!(observed);
 
-/// The shared object to name in `LD_PRELOAD`. Its path must hold neither spaces nor colons.
+/// The shared object to name in `LD_PRELOAD`. Its path must hold no space, colon or `$` (ld.so(8)).
 #[cfg(observed)]
 pub const PRELOAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
 #[cfg(not(observed))]

@@ -64,7 +64,7 @@ pub fn outcome_name(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Tallies by action. Queries are left out: they are never anything but passed through.
+/// Tallies by action. Queries are left out: they compile nothing.
 pub fn by_action<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<String, Tally> {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for event in events.into_iter().filter(|e| !is_query(e)) {
