@@ -92,6 +92,19 @@ impl Tree<'_> {
 }
 
 #[test]
+fn state_that_another_unit_left() {
+    // rustc takes metadata that did not change from the other unit's state, with its old time: older than the script's run.
+    let space = Space::new();
+    let tree = project(&space, "w");
+    tree.write("part/build.rs", "fn main() { println!(\"cargo:rerun-if-changed=build.rs\") }\n");
+    build(&tree).run().ok();
+    let flags = || build(&tree).env("RUSTFLAGS", "--cfg special");
+    flags().run().ok();
+    let out = flags().run();
+    out.ok().check(out.actions().next().is_none(), "the next build has nothing to do");
+}
+
+#[test]
 fn reverted_file() {
     let space = Space::new();
     let tree = project(&space, "w");

@@ -31,6 +31,14 @@ struct Found {
     output: Output,
 }
 
+/// What was taken in so far.
+#[derive(Default)]
+struct Taken {
+    found: Vec<Found>,
+    /// The roots whose places stand in it.
+    leaked: BTreeSet<Root>,
+}
+
 impl Session<'_> {
     /// Stores the result of a run that succeeded. Returns the entry's key, or why there is none.
     pub(crate) fn record(&self, action: &Action, world: &World, weak: &Digest, ran: &Ran) -> Result<Digest, Why> {
@@ -65,8 +73,7 @@ impl Session<'_> {
         let same = if action.kind == Kind::Cc { twins(world, &set)? } else { Vec::new() };
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
         self.install_script(action).map_err(failed)?;
-        let mut leaked = BTreeSet::new();
-        let mut outputs = self.outputs(action, world, &written, ran, &mut leaked)?;
+        let Taken { found: mut outputs, mut leaked } = self.outputs(action, world, &written, ran)?;
         self.bound_inlined(&mut outputs).map_err(failed)?;
         let form = if action.json { Form::Json } else { Form::Plain };
         let checkout = action.roots.of_checkout();
@@ -168,17 +175,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn outputs(
-        &self,
-        action: &Action,
-        world: &World,
-        written: &[PathBuf],
-        ran: &Ran,
-        leaked: &mut BTreeSet<Root>,
-    ) -> Result<Vec<Found>, Why> {
-        let mut found = Vec::new();
+    fn outputs(&self, action: &Action, world: &World, written: &[PathBuf], ran: &Ran) -> Result<Taken, Why> {
+        let mut taken = Taken::default();
         match &action.outputs {
-            Outputs::Tree(dir) => self.tree(action, world, dir, leaked, &mut found)?,
+            Outputs::Tree(dir) => self.tree(action, world, ran, dir, &mut taken)?,
             Outputs::Below(_) => {
                 for place in written {
                     // Through a link, into a pipe: a restore could not do the same.
@@ -188,7 +188,7 @@ impl Session<'_> {
                     if action.kind == Kind::Cc && holds_times(&action.args, place) {
                         return Err(Why::new(Reason::SpecialInput, place.display()));
                     }
-                    self.output(action, world, place.clone(), FileKind::File, leaked, &mut found)?;
+                    self.output(action, world, ran, (place.clone(), FileKind::File), &mut taken)?;
                 }
             }
             Outputs::Written(expected) => {
@@ -201,13 +201,13 @@ impl Session<'_> {
                 }
                 for place in places {
                     let kind = kache_os::lstat(&place).map(|m| m.kind);
-                    self.output(action, world, place, kind.unwrap_or(FileKind::Other), leaked, &mut found)?;
+                    self.output(action, world, ran, (place, kind.unwrap_or(FileKind::Other)), &mut taken)?;
                 }
             }
         }
-        let timed = found.iter().find(|f| !action.allow_clock && is_stamped_image(&f.place, ran));
+        let timed = taken.found.iter().find(|f| !action.allow_clock && is_stamped_image(&f.place, ran));
         timed.map_or(Ok(()), |f| Err(Why::new(Reason::Clock, f.place.display())))?;
-        Ok(found)
+        Ok(taken)
     }
 
     /// Whether this run wrote the file: its inode changed since the start. (rustc's temporary files are written by bare
@@ -216,14 +216,7 @@ impl Session<'_> {
         kache_os::lstat(place).is_ok_and(|m| !m.settled(ran.started, self.settings.too_new_ms) && m.mtime != SEAL)
     }
 
-    fn tree(
-        &self,
-        action: &Action,
-        world: &World,
-        dir: &Path,
-        leaked: &mut BTreeSet<Root>,
-        found: &mut Vec<Found>,
-    ) -> Result<(), Why> {
+    fn tree(&self, action: &Action, world: &World, ran: &Ran, dir: &Path, taken: &mut Taken) -> Result<(), Why> {
         let mut names = match kache_os::list(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(|e| Why::new(Reason::StoreFailed, e))?,
@@ -231,9 +224,9 @@ impl Session<'_> {
         names.sort();
         for (name, kind) in names {
             let place = dir.join(kache_os::path(&name));
-            self.output(action, world, place.clone(), kind, leaked, found)?;
+            self.output(action, world, ran, (place.clone(), kind), taken)?;
             if kind == FileKind::Dir {
-                self.tree(action, world, &place, leaked, found)?;
+                self.tree(action, world, ran, &place, taken)?;
             }
         }
         Ok(())
@@ -244,14 +237,13 @@ impl Session<'_> {
         &self,
         action: &Action,
         world: &World,
-        place: PathBuf,
-        kind: FileKind,
-        leaked: &mut BTreeSet<Root>,
-        found: &mut Vec<Found>,
+        ran: &Ran,
+        (place, kind): (PathBuf, FileKind),
+        taken: &mut Taken,
     ) -> Result<(), Why> {
         let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
         let path = world.roots.encode_path(bytes(&place));
-        let shared = is_shared(action, &place);
+        let shared = is_shared(action, &place) && !keeps_old_time(&place, ran);
         let kind = match kind {
             FileKind::Dir if self.has_odd_mode(&place, 0o777) => {
                 return Err(Why::new(Reason::SpecialOutput, format!("mode of {}", place.display())));
@@ -265,7 +257,7 @@ impl Session<'_> {
             }
             FileKind::File => {
                 let before = kache_os::stat(&place).map_err(failed)?;
-                let kind = self.file(action, &place, &before, shared, leaked).map_err(failed)?;
+                let kind = self.file(action, &place, &before, shared, &mut taken.leaked).map_err(failed)?;
                 // A process that the tool left behind may write on. (What is shared has the store's own times now.)
                 if !shared && !kache_os::stat(&place).is_ok_and(|now| now.same_content(&before)) {
                     return Err(Why::new(Reason::SpecialOutput, format!("{} is being written", place.display())));
@@ -274,7 +266,7 @@ impl Session<'_> {
             }
             FileKind::Other => return Err(Why::new(Reason::SpecialOutput, place.display())),
         };
-        found.push(Found { place, output: Output { path, kind, shared } });
+        taken.found.push(Found { place, output: Output { path, kind, shared } });
         Ok(())
     }
 
@@ -405,6 +397,12 @@ impl Session<'_> {
 fn is_shared(action: &Action, place: &Path) -> bool {
     action.script.as_ref().is_some_and(|s| s.real == place)
         || (matches!(action.kind, Kind::Rustc | Kind::Clippy) && place.extension().is_some_and(|e| e == "rlib"))
+}
+
+/// Whether the metadata beside a library has an earlier run's time: rustc links what did not change from its incremental
+/// state, which another unit of the crate may have left. Then only the library's own time keeps the unit fresh.
+fn keeps_old_time(library: &Path, ran: &Ran) -> bool {
+    kache_os::lstat(&library.with_extension("rmeta")).is_ok_and(|m| m.mtime < ran.started)
 }
 
 /// Of a compile, files of equal content that may be included once only: the compilers take two for one if they are the
