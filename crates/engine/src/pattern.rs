@@ -4,8 +4,14 @@ use memchr::memmem;
 
 pub fn matches(pattern: &str, name: impl AsRef<[u8]>) -> bool {
     let name = name.as_ref();
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern.as_bytes() == name };
-    let Some(mut tail) = name.strip_prefix(start.as_bytes()) else { return false };
+    // Tables are gone through for each variable of a hit, and most patterns differ from a name in the first byte.
+    let same = pattern.bytes().zip(name).take_while(|(p, n)| p == *n && *p != b'*').count();
+    let rest = match pattern.as_bytes().get(same) {
+        Some(b'*') => &pattern[same + 1..],
+        Some(_) => return false,
+        None => return same == name.len(),
+    };
+    let mut tail = &name[same..];
     let (between, end) = rest.rsplit_once('*').unwrap_or(("", rest));
     for part in between.split('*') {
         let Some(at) = memmem::find(tail, part.as_bytes()) else { return false };
