@@ -30,10 +30,10 @@ pub use invocation::Invocation;
 pub use reason::{Reason, Why};
 
 use action::{Action, Kind};
-use kache_config::{LogLevel, Settings};
+use kache_config::Settings;
 use kache_key::{Digest, Recipe, Root, Roots};
 use kache_os::bytes;
-use kache_store::{Event, Memo, Outcome, Store};
+use kache_store::{Memo, Outcome, Store};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -321,7 +321,7 @@ impl<'a> Session<'a> {
             about.name = after("--crate-name").map_or(program, |n| n).to_string_lossy().into_owned();
             about.unit.clone_from(&about.name);
         }
-        self.append("passthrough", &about, outcome, &ending);
+        self.log(&about, outcome, &ending);
         let fallback = self.settings.fallback.as_ref().filter(|_| plain.compiles && outcome != Outcome::Skipped);
         if let Some(wrapper) = fallback {
             let args: Vec<OsString> =
@@ -394,61 +394,5 @@ impl<'a> Session<'a> {
             let args: Vec<&str> = std::iter::once(SPARES_ROLE).chain(digests.iter().map(String::as_str)).collect();
             let _ = kache_os::start_detached(&me, &args);
         }
-    }
-
-    fn log(&self, action: &Action, outcome: Outcome, ending: &Ending) {
-        self.append(action.kind.name(), action, outcome, ending);
-    }
-
-    fn append(&self, kind: &str, action: &Action, outcome: Outcome, ending: &Ending) {
-        let place = |root| action.roots.place(root);
-        let of_project = matches!(action.kind, Kind::Cc | Kind::Command);
-        let project = || of_project.then(|| place(Root::Workspace).unwrap_or(bytes(&self.invocation.cwd)));
-        let build = place(Root::Build).or_else(project);
-        let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-        let file = |path: &Option<PathBuf>| path.as_deref().map(|p| text(bytes(&kache_os::lexical(p))));
-        let unit = &action.unit;
-        let why = ending.why.as_ref();
-        let logged = self.note(if outcome == Outcome::Error { LogLevel::Warn } else { LogLevel::Info }, &|| {
-            let outcome = format!("{outcome:?}").to_lowercase();
-            let why = why.map_or(String::new(), |w| format!(": {}: {}", w.reason.explanation().sentence, w.detail));
-            format!("{outcome} {kind} {unit}{}", why.trim_end_matches(": "))
-        });
-        if let Err(error) = logged {
-            self.say(&format!("nothing is logged: {error}"));
-        }
-        let restored = &ending.restored;
-        self.store.append_event(&Event {
-            v: kache_store::event::VERSION,
-            time: Event::now_ms(),
-            outcome,
-            action: kind.into(),
-            name: action.name.clone(),
-            unit: unit.clone(),
-            source: file(&action.source),
-            output: file(&action.output),
-            reason: why.map(|w| w.reason.explanation().id.into()),
-            detail: why.map(|w| w.detail.clone()).filter(|d| !d.is_empty()),
-            stored: ending.stored,
-            ms: (self.invocation.started.elapsed().as_micros() as f64) / 1000.0,
-            tool_ms: ending.tool_ms,
-            dir: text(bytes(&self.invocation.cwd)),
-            weak: ending.weak.map(|d| d.hex()),
-            key: ending.key.map(|d| d.hex()),
-            linked: restored.linked,
-            cloned: restored.cloned,
-            copied: restored.copied,
-            build_dir: build.map(text),
-        });
-    }
-
-    /// A line for the log file, where the settings ask for one.
-    fn note(&self, level: LogLevel, line: &dyn Fn() -> String) -> std::io::Result<()> {
-        if self.settings.log < level {
-            return Ok(());
-        }
-        let file = self.settings.log_file.clone().unwrap_or_else(|| self.settings.cache_dir.join("kache.log"));
-        let line = format!("{} [{}] {}\n", Event::now_ms(), kache_os::process_id(), line());
-        kache_os::at(&file, log::append(&file, line.as_bytes()))
     }
 }
