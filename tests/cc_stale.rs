@@ -710,28 +710,92 @@ fn directory_swapped_during_the_compile() {
         ("inc/h.h", "#define V 1\n"),
         ("new/h.h", "#define V 2\n"),
     ]);
-    // What it waits for is below /proc, which is no input.
-    let waits = "#!/bin/sh\n/usr/bin/gcc \"$@\" || exit 1\nwhile [ -d /proc/$WAIT_FOR ]; do sleep 0.01; done\n";
-    write_script(&tree.path.join("bin/gcc"), waits);
-    let path = format!("{}:{}", tree.path.join("bin").display(), std::env::var("PATH").unwrap());
-    let mut gate = Command::new("sleep").arg("1000").spawn().unwrap();
-    let run = |gate: u32| tree.shell(GNU, COMPILE).env("PATH", &path).env("WAIT_FOR", gate.to_string());
-    fs::create_dir(tree.path.join("out")).unwrap();
-    let mut running = run(gate.id()).spawn();
-    let object = tree.path.join("out/x.o");
-    while running.is_running() && fs::metadata(&object).map_or(0, |m| m.len()) == 0 {
-        std::thread::yield_now();
-    }
-    fs::rename(tree.path.join("inc"), tree.path.join("old")).unwrap();
-    fs::rename(tree.path.join("new"), tree.path.join("inc")).unwrap();
-    gate.kill().unwrap();
-    gate.wait().unwrap();
-    let out = running.wait();
+    let run = Waiting::new(&tree);
+    let out = run.during(COMPILE, || {
+        fs::rename(tree.path.join("inc"), tree.path.join("old")).unwrap();
+        fs::rename(tree.path.join("new"), tree.path.join("inc")).unwrap();
+    });
     out.ok().check(out.event("x.o").reason() == "changed-input", "the result must not be stored");
-    let _ = run(1 << 22).run().ok();
-    let ours = fs::read(&object).unwrap();
-    run(1 << 22).plain().run().ok();
-    assert!(ours == fs::read(&object).unwrap(), "the new header counts");
+    run.same_as_plain(COMPILE, "the new header counts");
+}
+
+/// Guards: a header that is looked for in vain and is there when the compiler ends, also where a directory further up brought
+/// it along, with times of before the start.
+#[test]
+fn header_that_appears_during_the_compile() {
+    const LINE: &str = "$CC -I up/first -I second -c x.c -o out/x.o";
+    for whole in [false, true] {
+        let space = Space::new();
+        let tree = space.tree("w");
+        tree.files(&[
+            ("x.c", "#include <h.h>\nint f(void) { return V; }\n"),
+            ("up/first/other.h", ""),
+            ("second/h.h", "#define V 1\n"),
+            ("new/first/h.h", "#define V 2\n"),
+        ]);
+        let run = Waiting::new(&tree);
+        let swap = |from: &str, to: &str| fs::rename(tree.path.join(from), tree.path.join(to)).unwrap();
+        let out = run.during(LINE, || match whole {
+            false => tree.write("up/first/h.h", "#define V 3\n"),
+            true => {
+                swap("up", "old");
+                swap("new", "up");
+            }
+        });
+        out.ok().check(whole || out.event("x.o").reason() == "changed-input", "the result must not be stored");
+        run.same_as_plain(LINE, "the first header counts");
+        match whole {
+            false => fs::remove_file(tree.path.join("up/first/h.h")).unwrap(),
+            true => {
+                swap("up", "new");
+                swap("old", "up");
+            }
+        }
+        run.same_as_plain(LINE, "the second header counts again");
+    }
+}
+
+/// A gcc that ends when it may.
+struct Waiting<'a> {
+    tree: &'a Tree<'a>,
+    path: String,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(tree: &'a Tree<'a>) -> Self {
+        // What it waits for is below /proc, which is no input.
+        let waits = "#!/bin/sh\n/usr/bin/gcc \"$@\" || exit 1\nwhile [ -d /proc/$WAIT_FOR ]; do sleep 0.01; done\n";
+        write_script(&tree.path.join("bin/gcc"), waits);
+        fs::create_dir(tree.path.join("out")).unwrap();
+        let path = format!("{}:{}", tree.path.join("bin").display(), std::env::var("PATH").unwrap());
+        Waiting { tree, path }
+    }
+
+    fn run(&self, line: &str, gate: u32) -> Run<'a> {
+        self.tree.shell(GNU, line).env("PATH", &self.path).env("WAIT_FOR", gate.to_string())
+    }
+
+    /// What comes of `line` when `change` happens between the compiler's end and that of its run.
+    fn during(&self, line: &str, change: impl FnOnce()) -> Outcome {
+        let mut gate = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut running = self.run(line, gate.id()).spawn();
+        let object = self.tree.path.join("out/x.o");
+        while running.is_running() && fs::metadata(&object).map_or(0, |m| m.len()) == 0 {
+            std::thread::yield_now();
+        }
+        change();
+        gate.kill().unwrap();
+        gate.wait().unwrap();
+        running.wait()
+    }
+
+    fn same_as_plain(&self, line: &str, why: &str) {
+        let object = || fs::read(self.tree.path.join("out/x.o")).unwrap();
+        self.run(line, 1 << 22).run().ok();
+        let ours = object();
+        self.run(line, 1 << 22).plain().run().ok();
+        assert!(ours == object(), "{why}");
+    }
 }
 
 /// Guards: `-march=native` carries the processor.

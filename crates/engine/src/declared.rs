@@ -148,7 +148,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp, settings: &Setting
     inputs.extend(info.files.iter().chain(&libraries).chain(&siblings).map(|file| Input::Path(stored(file))));
     inputs.extend(action.native_dirs.iter().map(|dir| Input::List(stored(dir))));
     inputs.extend(info.variables.into_iter().map(|name| variables.input(action, world, name, false)));
-    world.freeze(&inputs);
+    world.freeze(inputs.iter().map(|input| (input.clone(), None)).collect());
     let searched = action.crate_dirs.iter().filter(|dir| kache_os::stat(dir).is_ok());
     world.all_unchanged_since(start, info.files.iter().chain(&libraries).chain(searched))?;
     inputs.extend(action.bound_to.iter().map(|root| Input::Place(*root)));

@@ -77,7 +77,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp) -> Result<PathSet,
     places.extend(told.parts);
     let stored = |place: &PathBuf| Input::Path(world.roots.encode_path(bytes(place)));
     let mut inputs: BTreeSet<Input> = places.iter().map(stored).collect();
-    world.freeze(&inputs);
+    world.freeze(inputs.iter().map(|input| (input.clone(), None)).collect());
     world.all_unchanged_since(start, &files)?;
     inputs.extend(action.bound_to.iter().map(|root| Input::Place(*root)));
     Ok(PathSet { inputs: inputs.into_iter().collect(), bound: None })

@@ -60,6 +60,8 @@ struct History {
     found: bool,
     /// The first touch found nothing there.
     missed: bool,
+    /// And a later one something, which the action did not make.
+    appeared: bool,
     /// Every touch failed by this error (0: not so), which is no "not there": a directory that may not be searched.
     failed: i32,
     /// So it did for a program that is none of the table: it may do something else where there is something.
@@ -349,6 +351,7 @@ impl Reading<'_> {
         let input = input(self.stored(if place == p { p } else { &name }));
         let history = self.paths.entry(name.clone()).or_default();
         history.failed = 0;
+        history.appeared |= found && history.missed;
         if !history.found && !history.missed && !history.written {
             history.found = found;
             history.missed = !found;

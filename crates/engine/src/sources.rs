@@ -3,7 +3,7 @@
 use crate::action::{Action, Kind};
 use crate::world::World;
 use kache_config::Settings;
-use kache_key::Input;
+use kache_key::{Input, State};
 use kache_os::{bytes, path};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -28,9 +28,8 @@ const HARMLESS: &[&str] =
 pub fn ask_for_their_path(world: &World, inputs: &BTreeSet<Input>) -> bool {
     inputs.iter().any(|input| {
         let Input::Path(stored) = input else { return false };
-        let Some(file) = world.place(stored).filter(|f| kache_os::stat(f).is_ok_and(|m| m.is_file())) else {
-            return false;
-        };
+        let is_file = matches!(world.state(input), State::File { .. } | State::Failed(_));
+        let Some(file) = is_file.then(|| world.place(stored)).flatten() else { return false };
         if HARMLESS.iter().any(|start| bytes(&file).starts_with(start.as_bytes())) {
             return false;
         }

@@ -7,8 +7,7 @@ use kache_key::{Digest, Form, Framed, Input, Root, Roots, State};
 use kache_os::{FileKind, Meta, Stamp, bytes, path};
 use kache_store::{Memo, Remembered};
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,8 +30,19 @@ pub struct World<'a> {
     /// What was looked at last. Inputs are sorted: what concerns one path stands together.
     last: RefCell<Option<(PathBuf, Looked)>>,
     near: RefCell<kache_os::Near>,
-    /// What is being recorded: its inputs are what they were when they were checked.
-    frozen: RefCell<HashMap<Input, State>>,
+    /// What is being recorded, in order: its inputs are what they were when they were checked.
+    frozen: RefCell<Vec<Frozen>>,
+    /// The frozen input behind the one that was asked for last: they are gone through in order.
+    next: Cell<usize>,
+    /// A digest was taken from a file's bytes, and not from the memo.
+    hashed: Cell<bool>,
+}
+
+struct Frozen {
+    input: Input,
+    state: State,
+    /// What the state was made of, where that is all: nothing was read since.
+    meta: Option<Meta>,
 }
 
 /// Variables that say nothing about what a program does, for programs that read the whole environment. Each with its reason.
@@ -115,6 +125,8 @@ impl<'a> World<'a> {
             last: RefCell::default(),
             near: RefCell::default(),
             frozen: RefCell::default(),
+            next: Cell::new(0),
+            hashed: Cell::new(false),
         }
     }
 
@@ -142,28 +154,75 @@ impl<'a> World<'a> {
 
     /// These paths count as they were before the action made what is there.
     pub fn were_absent(&self, stored: Vec<Vec<u8>>) {
-        self.frozen.borrow_mut().extend(stored.into_iter().map(|path| (Input::Path(path), State::Absent)));
+        let absent = |path| Frozen { input: Input::Path(path), state: State::Absent, meta: None };
+        let mut frozen = self.frozen.borrow_mut();
+        frozen.extend(stored.into_iter().map(absent));
+        // Of two, the newer one.
+        frozen.reverse();
+        frozen.sort_by(|a, b| a.input.cmp(&b.input));
+        frozen.dedup_by(|again, kept| again.input == kept.input);
     }
 
-    /// Takes what the inputs are like now, and keeps to it. Whoever checks after this that nothing changed since a run
-    /// began knows what the run saw, whatever is edited while its outputs are stored.
-    pub fn freeze(&self, inputs: &BTreeSet<Input>) {
-        let (mut states, mut unread) = (HashMap::new(), Vec::new());
-        for input in inputs {
-            match self.is_unread(input) {
-                Some(file) => unread.push((input, file)),
-                None => _ = states.insert(input.clone(), self.state(input)),
+    /// Takes what the inputs are like now, where that is not known yet, and keeps to it. Whoever checks after this that
+    /// nothing changed since a run began knows what the run saw, whatever is edited while its outputs are stored.
+    pub fn freeze(&self, mut inputs: Vec<(Input, Option<State>)>) {
+        inputs.sort_by(|a, b| a.0.cmp(&b.0));
+        inputs.dedup_by(|again, kept| {
+            let same = again.0 == kept.0;
+            if same && again.1.is_none() {
+                kept.1 = None;
             }
+            same
+        });
+        let (mut frozen, mut unread) = (Vec::with_capacity(inputs.len()), Vec::new());
+        for (input, known) in inputs {
+            let (state, meta) = match known {
+                Some(state) => (state, None),
+                None => match self.is_unread(&input) {
+                    Some(file) => {
+                        unread.push((frozen.len(), file));
+                        (State::Absent, None)
+                    }
+                    None => self.taken(&input),
+                },
+            };
+            frozen.push(Frozen { input, state, meta });
         }
         self.learn(&unread.iter().map(|(_, file)| file.clone()).collect::<Vec<_>>());
-        states.extend(unread.into_iter().map(|(input, _)| (input.clone(), self.state(input))));
-        *self.frozen.borrow_mut() = states;
+        for (at, _) in unread {
+            frozen[at].state = self.state(&frozen[at].input);
+        }
+        *self.frozen.borrow_mut() = frozen;
+    }
+
+    /// What an input is like now, and what that was made of.
+    fn taken(&self, input: &Input) -> (State, Option<Meta>) {
+        self.hashed.set(false);
+        let state = self.state(input);
+        let whole = matches!((input, &state), (Input::Path(_), State::File { .. } | State::Dir)) && !self.hashed.get();
+        // It was looked at last.
+        let meta = self.last.borrow().as_ref().and_then(|(_, looked)| (*looked).ok());
+        (state, meta.filter(|m| whole && m.kind != FileKind::Symlink))
+    }
+
+    /// What `lstat` said of a frozen path whose state was made of that alone.
+    pub fn frozen_meta(&self, input: &Input) -> Option<Meta> {
+        self.frozen.borrow().get(self.find_frozen(input)?)?.meta
+    }
+
+    fn find_frozen(&self, input: &Input) -> Option<usize> {
+        let (frozen, next) = (self.frozen.borrow(), self.next.get());
+        let is_it = |at: usize| frozen.get(at).is_some_and(|f| f.input == *input);
+        let near = [next, next.wrapping_sub(1)].into_iter().find(|at| is_it(*at));
+        let at = near.or_else(|| frozen.binary_search_by(|f| f.input.cmp(input)).ok())?;
+        self.next.set(at + 1);
+        Some(at)
     }
 
     /// What an input is like now; what can't be looked at has a state, too.
     pub fn state(&self, input: &Input) -> State {
-        if let Some(frozen) = self.frozen.borrow().get(input) {
-            return frozen.clone();
+        if let Some(at) = self.find_frozen(input) {
+            return self.frozen.borrow()[at].state.clone();
         }
         match input {
             Input::Path(p) => self.at_place(p, |path| self.followed(path)),
@@ -252,6 +311,7 @@ impl<'a> World<'a> {
         if let Some(known) = self.memo.get(meta) {
             return Ok(known.digest);
         }
+        self.hashed.set(true);
         let digest = Digest::of_reader(&mut File::open(path)?)?;
         self.remember(meta, digest);
         Ok(digest)
@@ -432,7 +492,7 @@ mod tests {
         let (invocation, roots, memo) = (Invocation::snapshot(), Roots::default(), Memo::none());
         let world = World::new(&invocation, &roots, &memo, &[], 0, false);
         let input = Input::Path(bytes(&file).to_vec());
-        world.freeze(&BTreeSet::from([input.clone()]));
+        world.freeze(vec![(input.clone(), None)]);
         let frozen = world.state(&input);
         std::fs::write(&file, "22").unwrap();
         assert_eq!(world.state(&input), frozen);

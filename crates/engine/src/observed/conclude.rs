@@ -97,32 +97,30 @@ impl Reading<'_> {
     /// kache, or a shim, by a place that a variable gives (`CC="/home/u/tools/kache gcc"`): no place as seen from the
     /// checkout.
     fn is_given_kache(&self, name: &[u8]) -> bool {
-        let mut given =
-            self.world.invocation.env.iter().filter(|(variable, _)| !self.world.is_plumbing(bytes(variable)));
         let is_kache = || {
             let [kache, it] = [self.kache.as_deref()?, path(name)].map(|p| kache_os::stat(p).ok());
             Some(kache?.same_file(&it?))
         };
-        given.any(|(_, value)| bytes(value).split(|b| *b == b' ').next() == Some(name)) && is_kache() == Some(true)
+        let names_it = |value| bytes(value).strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[0] == b' ');
+        let mut given = self.world.invocation.env.iter().filter(|(_, value)| names_it(value));
+        given.any(|(variable, _)| !self.world.is_plumbing(bytes(variable))) && is_kache() == Some(true)
     }
 
     /// Of a path of the machine that is not there, the first directory on the way that is missing: one look instead of
     /// one for each file that a linker would have liked to find there.
-    fn missing(&mut self, input: Input) -> Input {
-        let Input::Path(stored) = &input else { return input };
-        let Some(place) = self.world.place(stored) else { return input };
+    fn missing(&mut self, input: &Input) -> Option<Input> {
+        let Input::Path(stored) = input else { return None };
+        let place = self.world.place(stored)?;
         if !matches!(self.world.roots.innermost(bytes(&place)), None | Some(Root::Toolchain)) {
-            return input;
+            return None;
         }
         let is_absent = |dir: &Path| kache_os::stat(dir).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
         let absent = |dir: &&Path| match self.absent_dirs.get(*dir) {
             Some(known) => *known,
             None => *self.absent_dirs.entry(dir.to_path_buf()).or_insert(is_absent(dir)),
         };
-        match place.ancestors().skip(1).take_while(absent).last() {
-            Some(dir) => Input::Path(self.stored(bytes(dir))),
-            None => input,
-        }
+        let first = place.ancestors().skip(1).take_while(absent).last()?;
+        Some(Input::Path(self.stored(bytes(first))))
     }
 
     /// What was looked at and is not the action's own becomes an input, if it is still what was seen.
@@ -136,8 +134,12 @@ impl Reading<'_> {
             Outputs::Written(_) | Outputs::Below(_) => None,
         };
         let below = matches!(self.action.outputs, Outputs::Below(_));
-        let mut looked = Vec::new();
-        for (name, input) in std::mem::take(&mut self.of_path) {
+        let (mut looked, mut quiet) = (Vec::new(), Quiet { start, margin_ms: self.world.margin_ms, last: None });
+        let mut of_path = std::mem::take(&mut self.of_path);
+        // In order, so that each directory is walked to once.
+        of_path.sort_unstable();
+        of_path.dedup();
+        for (name, input) in of_path {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
             if self.own(&name) || outputs.contains(place) {
@@ -155,19 +157,28 @@ impl Reading<'_> {
                 continue;
             }
             self.inputs.extend(self.surroundings(&name, &input));
-            let input = if history.missed { self.missing(input) } else { input };
-            looked.push(Looked { name, history, input });
+            let missing = if history.missed { self.missing(&input) } else { None };
+            let only_missed = history.missed && !history.appeared && matches!(input, Input::Path(_));
+            let known = missing.is_some() || only_missed && quiet.is_quiet(place);
+            looked.push(Looked {
+                history,
+                input: missing.unwrap_or(input),
+                state: known.then_some(State::Absent),
+                name,
+            });
         }
-        let all = self.inputs.iter().chain(looked.iter().map(|l| &l.input)).cloned().collect();
-        self.world.freeze(&all);
+        let of_looked = looked.iter().map(|l| (l.input.clone(), l.state.clone()));
+        self.world.freeze(self.inputs.iter().map(|input| (input.clone(), None)).chain(of_looked).collect());
         // In order, so that each directory is walked to once.
-        looked.sort_by(|a, b| a.name.cmp(&b.name));
+        looked.sort_by(|a, b| a.input.cmp(&b.input));
         let mut check = Check { world: self.world, start, near: Near::default() };
+        let mut seen = Vec::with_capacity(looked.len());
         for looked in looked {
             if check.is_as_seen(&looked)? {
-                self.inputs.insert(looked.input);
+                seen.push(looked.input);
             }
         }
+        self.inputs.append(&mut seen.into_iter().collect());
         Ok(())
     }
 
@@ -277,6 +288,32 @@ struct Looked {
     name: Vec<u8>,
     history: History,
     input: Input,
+    /// What is known of the input without another look.
+    state: Option<State>,
+}
+
+/// Directories in which nothing was made, removed or renamed since the run began: what it looked for in vain in one is
+/// still not there.
+struct Quiet {
+    start: Stamp,
+    margin_ms: u32,
+    last: Option<(PathBuf, bool)>,
+}
+
+impl Quiet {
+    /// Paths come in order, or nearly so: only the last directory is kept.
+    fn is_quiet(&mut self, place: &Path) -> bool {
+        let Some(dir) = place.parent() else { return false };
+        if let Some((_, quiet)) = self.last.as_ref().filter(|(last, _)| bytes(last) == bytes(dir)) {
+            return *quiet;
+        }
+        let quiet = match kache_os::stat(dir) {
+            Ok(meta) => meta.is_dir() && meta.settled(self.start, self.margin_ms),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        self.last = Some((dir.to_path_buf(), quiet));
+        quiet
+    }
 }
 
 /// Compares what is there now with what the run saw since `start`; the world is frozen by then.
@@ -297,7 +334,7 @@ impl Check<'_> {
             let is_absent = matches!(self.world.state(input), State::Absent | State::Failed(_));
             return if is_absent { Ok(true) } else { not(Reason::ChangedInput) };
         }
-        let meta = match self.near.lstat(place) {
+        let meta = match self.world.frozen_meta(input).map_or_else(|| self.near.lstat(place), Ok) {
             Ok(meta) if meta.kind == FileKind::Symlink && !matches!(input, Input::Link(_)) => kache_os::stat(place),
             looked => looked,
         };
