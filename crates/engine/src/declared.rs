@@ -165,12 +165,14 @@ const DYNAMIC: &[&str] = &["so", "dylib", "dll", "wasm"];
 
 /// Whether rustc could take the file for a crate: metadata, or a dynamic library with a section of that.
 fn is_crate(file: &Path) -> bool {
+    const LIMIT: u64 = 1 << 30;
     let has = |extensions: &[&str]| file.extension().is_some_and(|e| extensions.iter().any(|k| e == *k));
-    let holds_metadata = || {
-        let data = kache_os::stat(file).is_ok_and(|m| m.is_file()).then(|| std::fs::read(file).ok()).flatten();
-        data.is_some_and(|data| memchr::memmem::find(&data, b".rustc").is_some())
+    let holds_metadata = || match kache_os::read_bounded(file, LIMIT) {
+        Ok(data) => memchr::memmem::find(&data, b".rustc").is_some(),
+        Err(e) => e.kind() == io::ErrorKind::FileTooLarge,
     };
-    has(&["rlib", "rmeta"]) || has(DYNAMIC) && holds_metadata()
+    let is_file = || kache_os::stat(file).is_ok_and(|m| m.is_file());
+    has(&["rlib", "rmeta"]) || has(DYNAMIC) && is_file() && holds_metadata()
 }
 
 #[cfg(test)]

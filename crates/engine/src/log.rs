@@ -69,7 +69,9 @@ impl Session<'_> {
             return Ok(());
         }
         let file = self.settings.log_file.clone().unwrap_or_else(|| self.settings.cache_dir.join("kache.log"));
-        let line = format!("{} [{}] {}\n", Event::now_ms(), kache_os::process_id(), line());
+        // Paths may hold anything; this is one line.
+        let line = line().replace(char::is_control, " ");
+        let line = format!("{} [{}] {line}\n", Event::now_ms(), kache_os::process_id());
         kache_os::at(&file, append(&file, line.as_bytes()))
     }
 }

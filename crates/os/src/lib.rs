@@ -20,7 +20,7 @@ pub struct Stamp {
 
 impl Stamp {
     /// This stamp moved back by `ms` milliseconds.
-    pub fn minus_ms(self, ms: u32) -> Stamp {
+    fn minus_ms(self, ms: u32) -> Stamp {
         let total = i128::from(self.sec) * 1_000_000_000 + i128::from(self.nsec) - i128::from(ms) * 1_000_000;
         Stamp { sec: total.div_euclid(1_000_000_000) as i64, nsec: total.rem_euclid(1_000_000_000) as u32 }
     }

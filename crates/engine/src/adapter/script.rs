@@ -40,7 +40,7 @@ const SET_BY_CARGO: &[&str] = &[
 ];
 
 /// Whether cargo sets this variable for build scripts, to a value that counts.
-pub fn set_by_cargo(name: &str) -> bool {
+fn set_by_cargo(name: &str) -> bool {
     SET_BY_CARGO.iter().any(|pattern| matches(pattern, name))
 }
 
