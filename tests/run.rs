@@ -89,6 +89,15 @@ fn behind_a_link_it_made() {
         tree.write("src/x.txt", "two\n");
         told(line, false, "two\n");
     }
+    // By one name at two places: the link is another one in between.
+    tree.write("aside/x.txt", "");
+    let size =
+        |l: &str| format!("ln -sfn ../{l} b/l; env test -s b/l/x.txt && echo full >gen.txt || echo empty >gen.txt");
+    let line = format!("-- sh -c 'mkdir b; {}; {}; rm b/l'", size("aside"), size("src"));
+    told(&line, false, "full\n");
+    told(&line, true, "full\n");
+    tree.write("src/x.txt", "");
+    told(&line, false, "empty\n");
     tree.remove("b");
     fs::create_dir(space.site("other")).unwrap();
     let out = run(&tree, "-- sh -c 'mkdir b; ln -s ../../other b/l; echo x >b/l/new.txt; rm b/l'").run();

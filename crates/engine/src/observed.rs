@@ -14,7 +14,7 @@ use kache_key::{Input, PathSet, Root};
 use kache_observe::{Kind as Touch, Record, Trace, flag};
 use kache_os::{Stamp, bytes, path};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// What a trace says of an action.
@@ -133,13 +133,19 @@ pub fn read(
     };
     let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
     let mut macros: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let traits: Vec<_> = trace.programs.iter().map(|program| programs::traits_of(path(program.exe))).collect();
+    let mut taken: HashSet<Look> = HashSet::new();
     for (index, record) in trace.records.iter().enumerate() {
-        let exe = &trace.program_of(index).exe;
-        let traits = programs::traits_of(path(exe));
+        let exe = trace.program_of(index).exe;
+        let traits = traits[trace.owner_of(index)];
+        let look = look(record, traits.asks_by_name);
+        if look.as_ref().is_some_and(|look| taken.contains(look)) {
+            continue;
+        }
         match record.kind {
             Touch::Getenv if traits.asks_by_name || env_use_of(exe, &mut env_uses) < EnvUse::Whole => {
-                *reading.variables.entry(record.a.clone()).or_default() |= programs::is_rust_binary(path(exe))
-                    || action.kind != Kind::BuildScript && reading.in_build(&record.b);
+                *reading.variables.entry(record.a.to_vec()).or_default() |= programs::is_rust_binary(path(exe))
+                    || action.kind != Kind::BuildScript && reading.in_build(record.b);
             }
             Touch::Start if !traits.asks_by_name => {
                 reading.environment = reading.environment.max(env_use_of(exe, &mut env_uses));
@@ -156,21 +162,21 @@ pub fn read(
                 return Err(Why::new(Reason::Clock, path(exe).display()));
             }
             // What comes in by a stream has no name to look at again. (A source is read and kept by the adapter.)
-            Touch::Open if action.kind == Kind::Cc && record.flags & flag::WRITE == 0 && is_stream(&record.a) => {
-                return Err(Why::new(Reason::SpecialInput, path(&record.a).display()));
+            Touch::Open if action.kind == Kind::Cc && record.flags & flag::WRITE == 0 && is_stream(record.a) => {
+                return Err(Why::new(Reason::SpecialInput, path(record.a).display()));
             }
             Touch::Native => drop(reading.inputs.insert(Input::Processor)),
-            Touch::Machine if !programs::asks_for_machine(path(exe)) || reading.in_build(&record.a) => {
+            Touch::Machine if !programs::asks_for_machine(path(exe)) || reading.in_build(record.a) => {
                 reading.inputs.insert(Input::Machine);
             }
-            Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(&record.a))),
+            Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(record.a))),
             Touch::Where if action.kind == Kind::BuildScript => {
                 reading.asked_where |= programs::is_rust_binary(path(exe));
             }
             Touch::Where if action.kind == Kind::Command => reading.asked_where |= !traits.asks_by_name,
-            Touch::Where => reading.asked_where |= reading.in_build(&record.a),
-            Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(&record.a) => {
-                macros.insert(record.a.clone());
+            Touch::Where => reading.asked_where |= reading.in_build(record.a),
+            Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(record.a) => {
+                macros.insert(record.a.to_vec());
             }
             Touch::Open if record.a.starts_with(b"/proc/") && record.a.ends_with(b"/environ") => {
                 reading.environment = EnvUse::Whole;
@@ -179,7 +185,15 @@ pub fn read(
         }
         if !failed_exec(trace, index) && !only_held(trace, index) {
             reading.by_known = traits.asks_by_name;
-            reading.take(&reading.by_one_name(record), search_path(trace, index));
+            let (a, b) = (reading.by_one_name(record.a), reading.by_one_name(record.b));
+            let links = reading.links.len();
+            reading.take(&Record { a: &a, b: &b, ..*record }, search_path(trace, index));
+            taken.extend(look);
+            // Where links lead has changed, and with it what is looked at.
+            let moves = || matches!(record.kind, Touch::Symlink | Touch::Rename | Touch::Mkdir);
+            if reading.links.len() != links || links > 0 && moves() {
+                taken.clear();
+            }
         }
     }
     // Nobody saw the first program being started. (Compilers' adapters have it in the key.)
@@ -193,6 +207,20 @@ pub fn read(
         reading.inputs.insert(Input::Search { name: bytes(&action.program).to_vec(), dirs: vec![Vec::new()] });
     }
     reading.finish(start, variables)
+}
+
+/// A look at something, by what tells it from another. To look again changes nothing while paths lead where they led: what
+/// was first found or not, and read or not, is settled, and what is written since is looked at no more.
+type Look<'t> = (Touch, u8, u16, i32, &'t [u8], bool);
+
+fn look<'t>(r: &Record<'t>, by_known: bool) -> Option<Look<'t>> {
+    let is_look = match r.kind {
+        Touch::Open => r.flags & flag::WRITE == 0,
+        Touch::Loaded | Touch::Absent | Touch::Failed | Touch::Stat | Touch::Lstat => true,
+        Touch::List | Touch::Readlink | Touch::Resolve => true,
+        _ => false,
+    };
+    is_look.then_some((r.kind, r.flags, r.err, r.arg, r.a, by_known))
 }
 
 /// The last one that make (4.4 and later) names, if it is what it should be.
@@ -224,7 +252,7 @@ fn failed_exec(trace: &Trace, index: usize) -> bool {
 /// lld holds its old output open while it removes it, so that the freeing of it takes no time. It reads nothing of it.
 fn only_held(trace: &Trace, index: usize) -> bool {
     let record = &trace.records[index];
-    let by_lld = || bytes(path(&trace.program_of(index).exe)).ends_with(b"lld");
+    let by_lld = || trace.program_of(index).exe.ends_with(b"lld");
     let later = trace.records[index + 1..].iter().take(64).filter(|r| r.pid == record.pid);
     record.kind == Touch::Open
         && record.flags & flag::WRITE == 0
@@ -233,13 +261,13 @@ fn only_held(trace: &Trace, index: usize) -> bool {
 }
 
 /// The PATH of a search that did not go by the action's own.
-fn search_path(trace: &Trace, index: usize) -> Option<&[u8]> {
+fn search_path<'t>(trace: &Trace<'t>, index: usize) -> Option<&'t [u8]> {
     let record = &trace.records[index];
     if record.flags & flag::OTHER_PATH == 0 || !matches!(record.kind, Touch::Exec | Touch::Spawn | Touch::ExecFail) {
         return None;
     }
     let later = trace.records[index + 1..].iter();
-    later.filter(|r| r.pid == record.pid).take(64).find(|r| r.kind == Touch::SearchPath).map(|r| r.a.as_slice())
+    later.filter(|r| r.pid == record.pid).take(64).find(|r| r.kind == Touch::SearchPath).map(|r| r.a)
 }
 
 /// Build scripts' real programs are Rust: their symbols tell. Others that are not in the table may read all.
@@ -262,14 +290,11 @@ impl Reading<'_> {
     }
 
     /// A target directory behind a link is named by the link here, by its real place there: for us, always as cargo was told.
-    fn by_one_name<'r>(&self, record: &'r Record) -> Cow<'r, Record> {
+    fn by_one_name<'r>(&self, p: &'r [u8]) -> Cow<'r, [u8]> {
         let places = [Root::BuildReal, Root::Build].map(|root| self.world.roots.place(root));
-        let [Some(real), Some(build)] = places else { return Cow::Borrowed(record) };
-        let named = |p: &[u8]| {
-            let below = p.strip_prefix(real).filter(|rest| rest.is_empty() || rest[0] == b'/');
-            below.map_or(p.to_vec(), |rest| [build, rest].concat())
-        };
-        Cow::Owned(Record { a: named(&record.a), b: named(&record.b), ..record.clone() })
+        let [Some(real), Some(build)] = places else { return p.into() };
+        let below = p.strip_prefix(real).filter(|rest| rest.is_empty() || rest[0] == b'/');
+        below.map_or(p.into(), |rest| [build, rest].concat().into())
     }
 
     /// One name for each file, where `..` would give it several. Its directory is not behind a link the action made.
@@ -371,7 +396,7 @@ impl Reading<'_> {
 
     /// Of a file that is written later, only a content that was read before counts.
     fn read(&mut self, r: &Record) {
-        let place = self.through_links(&r.a, true);
+        let place = self.through_links(r.a, true);
         let name = self.plain(&place);
         let history = self.paths.entry(name).or_default();
         if !history.written {
@@ -395,12 +420,12 @@ impl Reading<'_> {
         // been searched for, and something found in an earlier or a new one would have been taken.
         let tried =
             matches!(r.kind, Touch::Absent | Touch::Stat | Touch::Open | Touch::Exec | Touch::Spawn | Touch::ExecFail);
-        if tried && r.b.is_empty() && self.on_path(&r.a) {
-            let name = path(&r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
+        if tried && r.b.is_empty() && self.on_path(r.a) {
+            let name = path(r.a).file_name().map(|n| bytes(n).to_vec()).unwrap_or_default();
             self.inputs.insert(Input::Search { name, dirs: vec![Vec::new()] });
             // What a compiler driver looks for there may be one of its programs, and then the search says it all; it may be
             // a header, too.
-            let program = path(&r.a).file_name().is_some_and(|n| programs::traits_of(Path::new(n)).asks_by_name);
+            let program = path(r.a).file_name().is_some_and(|n| programs::traits_of(Path::new(n)).asks_by_name);
             if self.by_known && program && r.kind == Touch::Absent {
                 return;
             }
@@ -409,10 +434,10 @@ impl Reading<'_> {
             Touch::Open => {
                 let truncated = r.flags & flag::TRUNCATE != 0;
                 if r.flags & flag::WRITE != 0 {
-                    let place = self.through_links(&r.a, true);
+                    let place = self.through_links(r.a, true);
                     // It would have failed where something is.
                     if r.flags & flag::EXCL != 0 {
-                        self.look(&r.a, false, Input::Path);
+                        self.look(r.a, false, Input::Path);
                     }
                     if r.flags & (flag::CREATE | flag::EXCL | flag::TRUNCATE | flag::EXISTED) == flag::CREATE {
                         let name = self.plain(&place);
@@ -421,43 +446,43 @@ impl Reading<'_> {
                     // What was there and is only changed in part, or added to, is also read.
                     if r.flags & flag::EXISTED != 0 && !truncated {
                         self.read(r);
-                        self.look(&r.a, true, Input::Path);
+                        self.look(r.a, true, Input::Path);
                     }
                     self.write(&place);
                 } else {
                     self.read(r);
-                    self.look(&r.a, true, Input::Path);
+                    self.look(r.a, true, Input::Path);
                 }
             }
-            Touch::Absent => self.look(&r.a, false, Input::Path),
-            Touch::Stat | Touch::Loaded => self.look(&r.a, true, Input::Path),
+            Touch::Absent => self.look(r.a, false, Input::Path),
+            Touch::Stat | Touch::Loaded => self.look(r.a, true, Input::Path),
             Touch::Failed => {
-                let place = self.through_links(&r.a, true);
+                let place = self.through_links(r.a, true);
                 let name = self.plain(&place);
                 let before = self.paths.get(&name).copied().unwrap_or_default();
-                self.look(&r.a, true, Input::Path);
+                self.look(r.a, true, Input::Path);
                 let (first, error) = (!before.found && !before.missed && !before.written, i32::from(r.err));
                 if let Some(history) = self.paths.get_mut(&name).filter(|_| first || before.failed == error) {
                     history.failed = error;
                 }
             }
             // What was executed, and is an input, led to it: a shim, or a search.
-            Touch::Start if self.kache.as_deref() == Some(path(&r.a)) => {}
-            Touch::Start => self.look(&r.a, true, Input::Path),
-            Touch::Lstat | Touch::Readlink => self.look(&r.a, true, Input::Link),
-            Touch::List if self.action.search_dirs.iter().any(|d| d == path(&r.a)) => {}
-            Touch::List => self.look(&r.a, true, Input::List),
-            Touch::Resolve => self.look(&r.a, true, Input::Resolve),
+            Touch::Start if self.kache.as_deref() == Some(path(r.a)) => {}
+            Touch::Start => self.look(r.a, true, Input::Path),
+            Touch::Lstat | Touch::Readlink => self.look(r.a, true, Input::Link),
+            Touch::List if self.action.search_dirs.iter().any(|d| d == path(r.a)) => {}
+            Touch::List => self.look(r.a, true, Input::List),
+            Touch::Resolve => self.look(r.a, true, Input::Resolve),
             Touch::Mkdir => {
-                let name = self.plain(&r.a);
+                let name = self.plain(r.a);
                 self.made.push(name);
             }
             Touch::Rename => {
                 // The old name's going is a change as well; a directory takes what lies below along.
-                self.was_there(&r.a);
-                self.write(&r.a);
-                self.write(&r.b);
-                let (from, to) = (self.plain(&r.a), self.plain(&r.b));
+                self.was_there(r.a);
+                self.write(r.a);
+                self.write(r.b);
+                let (from, to) = (self.plain(r.a), self.plain(r.b));
                 self.take_links(&to);
                 for (link, text) in self.take_links(&from) {
                     self.add_link([&to, &link[from.len()..]].concat(), &text);
@@ -467,33 +492,33 @@ impl Reading<'_> {
                 }
             }
             Touch::Unlink | Touch::Meta => {
-                self.was_there(&r.a);
-                self.write(&r.a);
+                self.was_there(r.a);
+                self.write(r.a);
                 if r.kind == Touch::Unlink {
-                    let name = self.plain(&r.a);
+                    let name = self.plain(r.a);
                     self.take_links(&name);
                 }
             }
             Touch::Link => {
-                self.look(&r.a, true, Input::Path);
-                self.write(&r.b);
+                self.look(r.a, true, Input::Path);
+                self.write(r.b);
             }
             Touch::Symlink => {
-                self.write(&r.b);
-                let name = self.plain(&r.b);
-                self.add_link(name, &r.a);
+                self.write(r.b);
+                let name = self.plain(r.b);
+                self.add_link(name, r.a);
             }
-            Touch::Exec | Touch::Spawn if r.b.is_empty() => self.look(&r.a, true, Input::Path),
+            Touch::Exec | Touch::Spawn if r.b.is_empty() => self.look(r.a, true, Input::Path),
             Touch::Exec | Touch::Spawn => {
                 let dirs = self.search_dirs(search_path);
-                self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
+                self.inputs.insert(Input::Search { name: r.b.to_vec(), dirs });
             }
             // A search that found nothing.
             Touch::ExecFail if r.a.is_empty() => {
                 let dirs = self.search_dirs(search_path);
-                self.inputs.insert(Input::Search { name: r.b.clone(), dirs });
+                self.inputs.insert(Input::Search { name: r.b.to_vec(), dirs });
             }
-            Touch::ExecFail => self.look(&r.a, !matches!(r.err, ENOENT | ENOTDIR), Input::Path),
+            Touch::ExecFail => self.look(r.a, !matches!(r.err, ENOENT | ENOTDIR), Input::Path),
             Touch::Getenv
             | Touch::Clock
             | Touch::Net
@@ -517,7 +542,7 @@ impl Reading<'_> {
     /// features are allowed, the report of a crash, right after it asked where reports go.
     fn clock_reads_of_rustc(&self, trace: &Trace, index: usize) -> usize {
         let pid = trace.records[index].pid;
-        let asks = |r: &Record| r.kind == Touch::Getenv && r.a == b"RUSTC_ICE" && !self.in_build(&r.b);
+        let asks = |r: &Record| r.kind == Touch::Getenv && r.a == b"RUSTC_ICE" && !self.in_build(r.b);
         let of_report = |at: &usize| {
             let mut before = trace.records[..*at].iter().rev().filter(|r| r.pid == pid).take(3);
             before.any(asks)

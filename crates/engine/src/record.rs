@@ -58,7 +58,7 @@ impl Session<'_> {
         }
         let (set, written) = match &trace {
             Some(trace) => {
-                let root = &trace.programs[0].exe;
+                let root = trace.programs[0].exe;
                 if action.program.is_absolute() && !kache_observe::is_program(bytes(&action.program), root) {
                     return Err(Why::new(Reason::Blind, action.program.display()));
                 }

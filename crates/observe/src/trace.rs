@@ -62,6 +62,8 @@
 //! A path search is one record: the directories before the one found are known from the name and PATH.
 //! Interpreters of scripts (`#!`) are an OPEN by the process that executes.
 
+#[cfg(target_os = "linux")]
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -167,33 +169,33 @@ impl Kind {
 }
 
 /// One thing that an observed process did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'t> {
     pub pid: i32,
     pub kind: Kind,
     pub flags: u8,
     pub err: u16,
     pub arg: i32,
-    pub a: Vec<u8>,
-    pub b: Vec<u8>,
+    pub a: &'t [u8],
+    pub b: &'t [u8],
 }
 
 /// A program that ran: one START, with the processes forked from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program<'t> {
     /// Of the process in which it started.
     pub pid: i32,
     /// What `/proc/self/exe` named.
-    pub exe: Vec<u8>,
-    pub argv0: Vec<u8>,
+    pub exe: &'t [u8],
+    pub argv0: &'t [u8],
 }
 
 /// Everything that the processes of one action were seen to do.
 #[derive(Clone, Debug, Default)]
-pub struct Trace {
-    pub records: Vec<Record>,
+pub struct Trace<'t> {
+    pub records: Vec<Record<'t>>,
     /// In the order they started; the first is the one that was asked for.
-    pub programs: Vec<Program>,
+    pub programs: Vec<Program<'t>>,
     /// Of each record, its program.
     owners: Vec<u32>,
 }
@@ -246,19 +248,24 @@ impl fmt::Display for Blind {
 
 impl std::error::Error for Blind {}
 
-impl Trace {
+impl<'t> Trace<'t> {
     /// Makes the shared memory for the trace of one action. Pages that are never written cost nothing.
     pub fn create(capacity: usize) -> io::Result<TraceFile> {
         TraceFile::create(capacity)
     }
 
     /// The program that the record at `index` belongs to.
-    pub fn program_of(&self, index: usize) -> &Program {
-        &self.programs[self.owners[index] as usize]
+    pub fn program_of(&self, index: usize) -> &Program<'t> {
+        &self.programs[self.owner_of(index)]
+    }
+
+    /// Which of the programs that is.
+    pub fn owner_of(&self, index: usize) -> usize {
+        self.owners[index] as usize
     }
 
     /// Reads a trace whose first program was started by process `starter`.
-    fn parse(bytes: &[u8], starter: i32) -> Result<Trace, Blind> {
+    fn parse(bytes: &'t [u8], starter: i32) -> Result<Trace<'t>, Blind> {
         let records = records(bytes)?;
         let first = records.iter().find(|record| record.kind == Kind::Start);
         if first.is_none_or(|start| start.arg != starter) {
@@ -274,7 +281,7 @@ pub fn is_header(start: &[u8; 8]) -> bool {
     start[..4] == MAGIC.to_ne_bytes() && start[4..] == VERSION.to_ne_bytes()
 }
 
-fn records(bytes: &[u8]) -> Result<Vec<Record>, Blind> {
+fn records(bytes: &[u8]) -> Result<Vec<Record<'_>>, Blind> {
     let word = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_ne_bytes(b.try_into().expect("four bytes")));
     let long = |at: usize| bytes.get(at..at + 8).map(|b| u64::from_ne_bytes(b.try_into().expect("eight bytes")));
     let (Some(MAGIC), Some(VERSION), Some(len), Some(flags)) = (word(0), word(4), long(16), word(24)) else {
@@ -305,7 +312,7 @@ fn records(bytes: &[u8]) -> Result<Vec<Record>, Blind> {
 }
 
 /// The record at the start of `bytes` with its size; `Some(None)` if it is unfinished, `None` if it is none.
-fn parse_record(bytes: &[u8]) -> Option<Option<(Record, usize)>> {
+fn parse_record(bytes: &[u8]) -> Option<Option<(Record<'_>, usize)>> {
     let head = bytes.get(..RECORD)?;
     let int = |at: usize| i32::from_ne_bytes(head[at..at + 4].try_into().expect("four bytes"));
     let size = usize::try_from(int(0)).ok()?;
@@ -316,16 +323,17 @@ fn parse_record(bytes: &[u8]) -> Option<Option<(Record, usize)>> {
         return None;
     }
     let text = bytes.get(RECORD..size)?;
-    let mut strings = text.split(|byte| *byte == 0);
-    let (a, b, _padding) = (strings.next()?, strings.next()?, strings.next()?);
+    let end_of_a = memchr::memchr(0, text)?;
+    let (a, rest) = (&text[..end_of_a], &text[end_of_a + 1..]);
+    let b = &rest[..memchr::memchr(0, rest)?];
     let record = Record {
         pid: int(8),
         kind: Kind::from_byte(head[4])?,
         flags: head[5],
         err: u16::from_ne_bytes([head[6], head[7]]),
         arg: int(12),
-        a: a.to_vec(),
-        b: b.to_vec(),
+        a,
+        b,
     };
     Some(Some((record, size)))
 }
@@ -335,20 +343,21 @@ fn nobody_escaped(records: &[Record]) -> Result<(), Blind> {
     #[derive(Default)]
     struct Process<'a> {
         /// What it was about to become.
-        awaited: Option<&'a Record>,
+        awaited: Option<&'a Record<'a>>,
         /// STARTs whose SPAWN was not yet seen: the child may be faster than its parent's record.
-        early: Vec<&'a Record>,
+        early: Vec<&'a Record<'a>>,
     }
-    let escaped = |record: &Record| Err(Blind::EscapedExec { path: record.a.clone() });
+    let escaped = |record: &Record| Err(Blind::EscapedExec { path: record.a.to_vec() });
     let mut processes: HashMap<i32, Process> = HashMap::new();
     let mut first = true;
-    for record in records {
+    let of_starts = |r: &&Record| matches!(r.kind, Kind::Start | Kind::Spawn | Kind::Exec | Kind::ExecFail);
+    for record in records.iter().filter(of_starts) {
         let pid = if record.kind == Kind::Spawn { record.arg } else { record.pid };
         let process = processes.entry(pid).or_default();
         match record.kind {
             Kind::Start if process.awaited.is_some() => {
                 // A static program may have run in between, and have become this one.
-                if let Some(before) = process.awaited.take().filter(|before| !is_program(&before.a, &record.a)) {
+                if let Some(before) = process.awaited.take().filter(|before| !is_program(before.a, record.a)) {
                     return escaped(before);
                 }
             }
@@ -356,7 +365,7 @@ fn nobody_escaped(records: &[Record]) -> Result<(), Blind> {
             Kind::Start => process.early.push(record),
             Kind::Spawn if !process.early.is_empty() => {
                 let start = process.early.remove(0);
-                if !is_program(&record.a, &start.a) {
+                if !is_program(record.a, start.a) {
                     return escaped(record);
                 }
             }
@@ -401,14 +410,14 @@ pub fn is_program(file: &[u8], exe: &[u8]) -> bool {
 }
 
 /// Gives each record to the program its process ran at that time.
-fn attribute(records: Vec<Record>) -> Trace {
+fn attribute(records: Vec<Record<'_>>) -> Trace<'_> {
     let mut trace = Trace::default();
     let mut running: HashMap<i32, u32> = HashMap::new();
     for record in &records {
         match record.kind {
             Kind::Start => {
                 running.insert(record.pid, trace.programs.len() as u32);
-                trace.programs.push(Program { pid: record.pid, exe: record.a.clone(), argv0: record.b.clone() });
+                trace.programs.push(Program { pid: record.pid, exe: record.a, argv0: record.b });
             }
             Kind::Fork => {
                 let parent = running.get(&record.arg).copied().unwrap_or(0);
@@ -429,6 +438,9 @@ pub struct TraceFile {
     file: std::fs::File,
     #[cfg(target_os = "linux")]
     capacity: usize,
+    /// What stood there when it was read.
+    #[cfg(target_os = "linux")]
+    told: OnceCell<Vec<u8>>,
 }
 
 #[cfg(target_os = "linux")]
@@ -448,7 +460,7 @@ impl TraceFile {
         header[8..16].copy_from_slice(&(capacity as u64).to_ne_bytes());
         header[16..24].copy_from_slice(&(HEADER as u64).to_ne_bytes());
         file.write_all_at(&header, 0)?;
-        Ok(TraceFile { file, capacity })
+        Ok(TraceFile { file, capacity, told: OnceCell::new() })
     }
 
     /// What to set [`ENV_TRACE`](crate::ENV_TRACE) to. Good while this value and this process live.
@@ -459,7 +471,7 @@ impl TraceFile {
 
     /// What was observed: call it when the program has ended; nothing is taken down after that. One trace is for one
     /// program, started by this process, and what that one starts.
-    pub fn read(&self) -> Result<Trace, Blind> {
+    pub fn read(&self) -> Result<Trace<'_>, Blind> {
         use rustix::fs::{SealFlags, fcntl_add_seals};
 
         let unreadable = |error: io::Error| Blind::Unreadable(error.to_string());
@@ -473,7 +485,10 @@ impl TraceFile {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         match sealed {
-            Ok(()) => Trace::parse(&self.bytes().map_err(unreadable)?, std::process::id() as i32),
+            Ok(()) => {
+                let told = self.bytes().map_err(unreadable)?;
+                Trace::parse(self.told.get_or_init(|| told), std::process::id() as i32)
+            }
             Err(rustix::io::Errno::BUSY) => Err(Blind::Running { path: self.running().unwrap_or_default() }),
             Err(error) => Err(unreadable(error.into())),
         }
@@ -497,7 +512,8 @@ impl TraceFile {
     fn running(&self) -> Option<Vec<u8>> {
         use std::os::unix::ffi::OsStringExt;
 
-        let records = records(&self.bytes().ok()?).ok()?;
+        let bytes = self.bytes().ok()?;
+        let records = records(&bytes).ok()?;
         let program = |record: &Record| std::fs::read_link(format!("/proc/{}/exe", record.pid)).ok();
         records.iter().rev().find_map(program).map(|path| path.into_os_string().into_vec())
     }
@@ -515,7 +531,7 @@ impl TraceFile {
     }
 
     /// What was observed so far.
-    pub fn read(&self) -> Result<Trace, Blind> {
+    pub fn read(&self) -> Result<Trace<'_>, Blind> {
         Err(Blind::NoStart)
     }
 }

@@ -60,15 +60,15 @@ impl Told {
         for record in &trace.records {
             match record.kind {
                 Kind::Getenv | Kind::Net | Kind::Clock | Kind::Fork | Kind::SearchPath => continue,
-                Kind::Exec | Kind::Spawn | Kind::ExecFail => drop(told.searched.insert(text(&record.b))),
-                Kind::Rename | Kind::Link | Kind::Symlink => drop(told.paths.insert(text(&record.b))),
+                Kind::Exec | Kind::Spawn | Kind::ExecFail => drop(told.searched.insert(text(record.b))),
+                Kind::Rename | Kind::Link | Kind::Symlink => drop(told.paths.insert(text(record.b))),
                 Kind::Resolve | Kind::Absent => {
-                    told.resolved.extend(way(text(&record.a)));
-                    told.resolved.push(without_parents(&text(&record.a)));
+                    told.resolved.extend(way(text(record.a)));
+                    told.resolved.push(without_parents(&text(record.a)));
                 }
                 _ => {}
             }
-            told.paths.insert(text(&record.a));
+            told.paths.insert(text(record.a));
         }
         told.searched.remove("");
         told

@@ -110,10 +110,7 @@ fn a_search_on_path_is_one_record() {
         let started = |r: &&kache_observe::Record| matches!(r.kind, Kind::Exec | Kind::Spawn);
         let starts: Vec<_> = ran.seen().records.iter().filter(started).collect();
         assert_eq!(starts.len(), 1, "{way}");
-        assert_eq!(
-            (starts[0].a.as_slice(), starts[0].b.as_slice()),
-            (found.to_str().unwrap().as_bytes(), b"cat".as_slice())
-        );
+        assert_eq!((starts[0].a, starts[0].b), (found.to_str().unwrap().as_bytes(), b"cat".as_slice()));
         assert!(!ran.has(Kind::Absent, "/no/such/cat"), "{way}");
         assert!(ran.seen().records.iter().all(|r| r.kind != Kind::SearchPath), "{way}: the PATH is the action's");
     }

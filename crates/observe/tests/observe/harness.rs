@@ -1,6 +1,6 @@
 //! A directory with the observer in it, programs compiled on the spot, and ways to run them observed.
 
-use kache_observe::{Blind, Kind, Record, Trace, flag};
+use kache_observe::{Blind, Kind, Record, Trace, TraceFile, flag};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ pub struct World {
 
 /// What became of one observed run.
 pub struct Observed {
-    pub trace: Result<Trace, Blind>,
+    pub trace: Result<Trace<'static>, Blind>,
     pub output: Output,
 }
 
@@ -85,7 +85,8 @@ impl World {
     }
 
     pub fn observe_with(&self, mut command: Command, capacity: usize) -> Observed {
-        let trace = Trace::create(capacity).expect("memory for a trace");
+        // What was read of it is borrowed from it, to the end of the test.
+        let trace: &'static TraceFile = Box::leak(Box::new(Trace::create(capacity).expect("memory for a trace")));
         command.env("LD_PRELOAD", self.preload()).env("KACHE_TRACE", trace.env_value());
         let output = command.output().expect("start the program");
         Observed { trace: trace.read(), output }
@@ -100,7 +101,7 @@ impl World {
 
 impl Observed {
     /// The trace of a run that must have succeeded and been seen whole.
-    pub fn seen(&self) -> &Trace {
+    pub fn seen(&self) -> &Trace<'static> {
         assert!(self.output.status.success(), "{}\n{}\n{}", self.output.status, self.stdout(), self.stderr());
         match &self.trace {
             Ok(trace) => trace,
@@ -142,13 +143,13 @@ impl Observed {
     }
 }
 
-pub fn find(trace: &Trace, kind: Kind, a: impl AsRef<OsStr>) -> Option<&Record> {
+pub fn find<'t>(trace: &'t Trace, kind: Kind, a: impl AsRef<OsStr>) -> Option<&'t Record<'t>> {
     trace.records.iter().find(|r| r.kind == kind && r.a == a.as_ref().as_bytes())
 }
 
 pub fn listing(trace: &Trace) -> String {
     let line = |r: &Record| {
-        let (a, b) = (String::from_utf8_lossy(&r.a), String::from_utf8_lossy(&r.b));
+        let (a, b) = (String::from_utf8_lossy(r.a), String::from_utf8_lossy(r.b));
         format!("{} {:?} flags {} err {} arg {} {a} {b}\n", r.pid, r.kind, r.flags, r.err, r.arg)
     };
     trace.records.iter().map(line).collect()

@@ -154,7 +154,7 @@ fn a_storm_of_writers_loses_nothing() {
     let ran = world.observe(world.command(world.c("storm", STORM)));
     let mut told: HashMap<&[u8], usize> = HashMap::new();
     for record in ran.seen().records.iter().filter(|r| r.kind == Kind::Absent) {
-        *told.entry(&record.a).or_default() += 1;
+        *told.entry(record.a).or_default() += 1;
     }
     for (who, thread, i) in (0..8).flat_map(|w| (0..4).flat_map(move |t| (0..500).map(move |i| (w, t, i)))) {
         let path = format!("/absent/{who}/{thread}/{i}");

@@ -95,7 +95,7 @@ fn calls_and_their_records() {
         (Kind::Symlink, "text".into(), at("soft")),
     ] {
         let record = find(ran.seen(), kind, &a).unwrap_or_else(|| panic!("no {kind:?} {a:?}"));
-        assert_eq!(String::from_utf8_lossy(&record.b), b.to_str().unwrap(), "{kind:?}");
+        assert_eq!(String::from_utf8_lossy(record.b), b.to_str().unwrap(), "{kind:?}");
     }
     let temporary = |kind, prefix: &str| {
         let prefix = at(prefix).to_str().unwrap().as_bytes().to_vec();
@@ -133,7 +133,7 @@ fn programs_and_what_belongs_to_them() {
             .unwrap()
             .as_bytes()
     );
-    let names: Vec<&[u8]> = trace.programs.iter().map(|program| program.argv0.as_slice()).collect();
+    let names: Vec<&[u8]> = trace.programs.iter().map(|program| program.argv0).collect();
     assert_eq!(names, [b"sh".as_slice(), b"env", b"cat"]);
 }
 
