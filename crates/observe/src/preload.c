@@ -221,9 +221,17 @@ static void emit(int kind, int flags, int err, int arg, const char *a, const cha
 
 static uint64_t hash(uint64_t h, const char *s)
 {
-    for (; *s; s++)
-        h = (h ^ (uint8_t)*s) * 0x100000001b3u;
-    return (h ^ 0xff) * 0x100000001b3u;
+    size_t n = strlen(s);
+    for (; n >= 8; s += 8, n -= 8) {
+        uint64_t word;
+        memcpy(&word, s, 8);
+        h = (h ^ word) * 0xd6e8feb86659fd93u;
+        h ^= h >> 32;
+    }
+    uint64_t rest = (uint64_t)(n + 1) << 56; /* at most seven bytes: the eighth says how many */
+    memcpy(&rest, s, n);
+    h = (h ^ rest) * 0xd6e8feb86659fd93u;
+    return h ^ (h >> 32);
 }
 
 static uint64_t finish(uint64_t h)
@@ -234,14 +242,16 @@ static uint64_t finish(uint64_t h)
 }
 
 /* What this process has reported. It only drops repetitions: a full set records more, never less. */
-enum { SEEN = 8192, PROBES = 8 };
+enum { SEEN = 8192, SEEN_FIRST = 2048, PROBES = 8 };
 static uint64_t seen[SEEN];
 
 static bool first_time(uint64_t h)
 {
     h |= 1;
-    for (int i = 0; i < PROBES; i++) {
-        uint64_t *slot = &seen[((h >> 8) + i) & (SEEN - 1)], found = relaxed(slot);
+    /* Most processes have little to tell: the beginning is filled first, because fresh memory is slow. */
+    for (int i = 0; i < 2 * PROBES; i++) {
+        size_t room = i < PROBES ? SEEN_FIRST : SEEN;
+        uint64_t *slot = &seen[((h >> 8) + i % PROBES) & (room - 1)], found = relaxed(slot);
         if (found == h)
             return false;
         if (found == 0 && __atomic_compare_exchange_n(slot, &found, h, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
