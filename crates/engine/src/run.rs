@@ -158,7 +158,7 @@ impl Session<'_> {
 
     fn observer(&self) -> std::io::Result<Observer> {
         let trace = Trace::create(TRACE_BYTES)?;
-        let placed = self.store.place_tool("observe.so", kache_observe::PRELOAD, true)?;
+        let placed = self.store.place_tool(&self.memo, "observe.so", kache_observe::PRELOAD, true)?;
         // The loader's list is separated by spaces and colons; a path with one is named through our descriptor.
         let awkward = bytes(&placed).iter().any(|b| b" :$".contains(b));
         let library = if awkward { Some(File::open(&placed)?) } else { None };

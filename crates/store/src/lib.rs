@@ -201,10 +201,20 @@ impl Store {
         self.making_parent(&path, || Lock::exclusive_within(&path, limit))
     }
 
-    /// Places a program that others load or execute, by content, and returns its path.
-    pub fn place_tool(&self, name: &str, content: &[u8], executable: bool) -> io::Result<PathBuf> {
-        let path = self.root.join("tools").join(&Digest::of(content).hex()[..16]).join(name);
+    /// Places a program that others load or execute, by content, and returns its path. The memo knows the one that is there.
+    pub fn place_tool(&self, memo: &Memo, name: &str, content: &[u8], executable: bool) -> io::Result<PathBuf> {
+        let digest = Digest::of(content);
+        let path = self.root.join("tools").join(&digest.hex()[..16]).join(name);
+        let there = kache_os::stat(&path);
+        if there.as_ref().is_ok_and(|meta| memo.get(meta).is_some_and(|known| known.digest == digest)) {
+            return Ok(path);
+        }
         if kache_os::read_bounded(&path, content.len() as u64).is_ok_and(|there| there == content) {
+            if let (Ok(meta), Ok(now)) = (there, kache_os::file_clock())
+                && meta.settled(now, 0)
+            {
+                memo.put(&meta, Remembered { digest, output: false });
+            }
             return Ok(path);
         }
         self.publish(&path, content)?;

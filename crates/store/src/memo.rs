@@ -44,8 +44,9 @@ pub struct Remembered {
 /// The open table, or nothing.
 pub struct Memo {
     file: Option<File>,
-    /// Pages read before. What one of them does not know is looked for in the file again.
-    pages: RefCell<Vec<(u64, Box<[u8; PAGE]>)>>,
+    /// Pages read before, of each the slots in use: few are, and fresh memory is slow. What one of them does not know is
+    /// looked for in the file again.
+    pages: RefCell<Vec<(u64, Vec<u8>)>>,
 }
 
 /// What a file is known by.
@@ -117,20 +118,20 @@ impl Memo {
     }
 
     fn find(&self, key: Key) -> Option<Remembered> {
-        let there = |page: &[u8; PAGE]| page.chunks_exact(SLOT).find_map(|slot| read_slot(slot, &key.id));
+        let there = |slots: &[u8]| slots.chunks_exact(SLOT).find_map(|slot| read_slot(slot, &key.id));
         let known = self.pages.borrow().iter().find(|(at, _)| *at == key.page).and_then(|(_, page)| there(page));
         known.or_else(|| {
             let page = self.read(key.page)?;
-            let found = there(&page);
+            let used = page.chunks_exact(SLOT).filter(|slot| slot.iter().any(|b| *b != 0));
             let mut pages = self.pages.borrow_mut();
             pages.retain(|(at, _)| *at != key.page);
-            pages.push((key.page, page));
-            found
+            pages.push((key.page, used.flatten().copied().collect()));
+            there(&page)
         })
     }
 
-    fn read(&self, page: u64) -> Option<Box<[u8; PAGE]>> {
-        let mut data = Box::new([0u8; PAGE]);
+    fn read(&self, page: u64) -> Option<[u8; PAGE]> {
+        let mut data = [0u8; PAGE];
         kache_os::read_at(self.file.as_ref()?, &mut data[..], page * PAGE as u64).ok()?;
         Some(data)
     }

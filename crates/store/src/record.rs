@@ -20,11 +20,12 @@ const LIMIT: u64 = 64 << 20;
 
 /// Fails for what [`look`] would refuse.
 pub fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> std::io::Result<Vec<u8>> {
-    let payload = postcard::to_stdvec(value).map_err(std::io::Error::other)?;
-    let mut out = Vec::with_capacity(40 + payload.len());
+    let mut out = Vec::with_capacity(64 << 10);
     out.extend_from_slice(magic);
-    out.extend_from_slice(Digest::of(&payload).as_bytes());
-    out.extend_from_slice(&payload);
+    out.extend_from_slice(&[0; 32]);
+    let mut out = postcard::to_extend(value, out).map_err(std::io::Error::other)?;
+    let check = Digest::of(&out[40..]);
+    out[8..40].copy_from_slice(check.as_bytes());
     if out.len() as u64 > LIMIT {
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
