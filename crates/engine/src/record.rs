@@ -90,7 +90,7 @@ impl Session<'_> {
             tool_ms: ran.tool_ms,
             boot: kache_os::boot_id(),
         };
-        let mut inputs: BTreeSet<Input> = set.inputs.into_iter().collect();
+        let mut inputs = set.inputs;
         inputs.extend(leaked.into_iter().map(Input::Place));
         inputs.extend(same);
         let asks = || match action.kind {
@@ -102,9 +102,11 @@ impl Session<'_> {
             inputs.extend(action.named.iter().map(|root| Input::Place(*root)));
         }
         if said_something(action, &ran.stderr) {
-            inputs.insert(Input::Messages);
+            inputs.push(Input::Messages);
         }
-        let set = self.bind(weak, world, PathSet { inputs: inputs.into_iter().collect(), bound: None }, &entry);
+        inputs.sort();
+        inputs.dedup();
+        let set = self.bind(weak, world, PathSet { inputs, bound: None }, &entry);
         let mut states: Vec<(String, State)> = Vec::with_capacity(set.inputs.len());
         let strong = set.strong(weak, &mut |input| {
             let state = world.state(input);

@@ -5,7 +5,6 @@ use crate::world::World;
 use kache_config::Settings;
 use kache_key::{Input, State};
 use kache_os::{bytes, path};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// rustc's dep-info: sources and tracked variables.
@@ -25,7 +24,7 @@ const HARMLESS: &[&str] =
     &["/usr/bin/", "/usr/lib", "/usr/libexec/", "/usr/include/c++/", "/usr/include/assert.h", "/lib", "/bin/", "/etc/"];
 
 /// Whether a source among the inputs asks for its path, or can't be read.
-pub fn ask_for_their_path(world: &World, inputs: &BTreeSet<Input>) -> bool {
+pub fn ask_for_their_path(world: &World, inputs: &[Input]) -> bool {
     inputs.iter().any(|input| {
         let Input::Path(stored) = input else { return false };
         let is_file = matches!(world.state(input), State::File { .. } | State::Failed(_));

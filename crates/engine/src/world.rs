@@ -41,8 +41,8 @@ pub struct World<'a> {
 struct Frozen {
     input: Input,
     state: State,
-    /// What the state was made of, where that is all: nothing was read since.
-    meta: Option<Meta>,
+    /// What the state was made of, where that is all: nothing was read since. (Most inputs are absent: these stay small.)
+    meta: Option<Box<Meta>>,
 }
 
 /// Variables that say nothing about what a program does, for programs that read the whole environment. Each with its reason.
@@ -186,7 +186,7 @@ impl<'a> World<'a> {
                     None => self.taken(&input),
                 },
             };
-            frozen.push(Frozen { input, state, meta });
+            frozen.push(Frozen { input, state, meta: meta.map(Box::new) });
         }
         self.learn(&unread.iter().map(|(_, file)| file.clone()).collect::<Vec<_>>());
         for (at, _) in unread {
@@ -207,7 +207,7 @@ impl<'a> World<'a> {
 
     /// What `lstat` said of a frozen path whose state was made of that alone.
     pub fn frozen_meta(&self, input: &Input) -> Option<Meta> {
-        self.frozen.borrow().get(self.find_frozen(input)?)?.meta
+        self.frozen.borrow().get(self.find_frozen(input)?)?.meta.as_deref().copied()
     }
 
     fn find_frozen(&self, input: &Input) -> Option<usize> {
@@ -329,6 +329,9 @@ impl<'a> World<'a> {
     /// Takes digests of large files, several at a time: before the first compile of all, nothing else can be done while a
     /// toolchain's 300 MB are read.
     fn learn(&self, files: &[(PathBuf, Meta)]) {
+        if files.is_empty() {
+            return; // How many processors there are takes thirty system calls to find out.
+        }
         let next = AtomicUsize::new(0);
         let work = || {
             let taken = std::iter::from_fn(|| files.get(next.fetch_add(1, Ordering::Relaxed)));

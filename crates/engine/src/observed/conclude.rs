@@ -10,7 +10,7 @@ use crate::reason::{Reason, Why};
 use crate::sources::Variables;
 use crate::world::World;
 use kache_key::{Input, PathSet, Root, State};
-use kache_os::{FileKind, Near, Stamp, bytes, path};
+use kache_os::{FileKind, Meta, Near, Stamp, bytes, path};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -159,19 +159,14 @@ impl Reading<'_> {
             self.inputs.extend(self.surroundings(&name, &input));
             let missing = if history.missed { self.missing(&input) } else { None };
             let only_missed = history.missed && !history.appeared && matches!(input, Input::Path(_));
-            let known = missing.is_some() || only_missed && quiet.is_quiet(place);
-            looked.push(Looked {
-                history,
-                input: missing.unwrap_or(input),
-                state: known.then_some(State::Absent),
-                name,
-            });
+            let is_absent = missing.is_some() || only_missed && quiet.is_quiet(place);
+            looked.push(Looked { name, history, input: missing.unwrap_or(input), is_absent });
         }
-        let of_looked = looked.iter().map(|l| (l.input.clone(), l.state.clone()));
-        self.world.freeze(self.inputs.iter().map(|input| (input.clone(), None)).chain(of_looked).collect());
+        let known = |l: &Looked| (l.input.clone(), l.is_absent.then_some(State::Absent));
+        self.world.freeze(self.inputs.iter().map(|i| (i.clone(), None)).chain(looked.iter().map(known)).collect());
         // In order, so that each directory is walked to once.
         looked.sort_by(|a, b| a.input.cmp(&b.input));
-        let mut check = Check { world: self.world, start, near: Near::default() };
+        let mut check = Check { world: self.world, start, near: Near::default(), last: None, resolved: PathBuf::new() };
         let mut seen = Vec::with_capacity(looked.len());
         for looked in looked {
             if check.is_as_seen(&looked)? {
@@ -288,8 +283,8 @@ struct Looked {
     name: Vec<u8>,
     history: History,
     input: Input,
-    /// What is known of the input without another look.
-    state: Option<State>,
+    /// So the input is, as is known without another look.
+    is_absent: bool,
 }
 
 /// Directories in which nothing was made, removed or renamed since the run began: what it looked for in vain in one is
@@ -321,6 +316,10 @@ struct Check<'a> {
     world: &'a World<'a>,
     start: Stamp,
     near: Near,
+    /// What was found at the place before this one.
+    last: Option<(Vec<u8>, Meta)>,
+    /// The directory of the last canonical form that was asked for: it still leads there.
+    resolved: PathBuf,
 }
 
 impl Check<'_> {
@@ -334,10 +333,11 @@ impl Check<'_> {
             let is_absent = matches!(self.world.state(input), State::Absent | State::Failed(_));
             return if is_absent { Ok(true) } else { not(Reason::ChangedInput) };
         }
-        let meta = match self.world.frozen_meta(input).map_or_else(|| self.near.lstat(place), Ok) {
+        let meta = match self.looked_before(looked).map_or_else(|| self.near.lstat(place), Ok) {
             Ok(meta) if meta.kind == FileKind::Symlink && !matches!(input, Input::Link(_)) => kache_os::stat(place),
             looked => looked,
         };
+        self.last = meta.as_ref().ok().map(|meta| (looked.name.clone(), *meta));
         match meta {
             Ok(meta) if history.opened != 0 && !meta.is_file() && !meta.is_dir() => not(Reason::SpecialInput),
             // What was read may lie elsewhere since, unchanged, with another in its place.
@@ -359,5 +359,22 @@ impl Check<'_> {
             // It came and went.
             Err(_) => not(Reason::ChangedInput),
         }
+    }
+
+    /// What is known of the place without another look: what its state was made of. Of canonical forms, which are those of
+    /// their directories, one in each directory is looked at.
+    fn looked_before(&mut self, looked: &Looked) -> Option<Meta> {
+        if !matches!(looked.input, Input::Resolve(_)) {
+            return self.world.frozen_meta(&looked.input);
+        }
+        let dir = path(&looked.name).parent()?;
+        if bytes(dir) != bytes(&self.resolved) {
+            self.resolved = dir.to_path_buf();
+            return None;
+        }
+        self.last
+            .as_ref()
+            .filter(|(name, meta)| *name == looked.name && meta.kind == FileKind::File)
+            .map(|(_, meta)| *meta)
     }
 }
