@@ -66,15 +66,9 @@ pub fn action(
     let all = expanded(given, &invocation.cwd);
     let p = parse(&all, tool.contains("clang-cl"));
     let name = p.name().unwrap_or_else(|| tool.clone());
-    let source = p.file().and_then(Path::file_name).map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    if settings.exclude.iter().any(|pattern| matches(pattern, &name) || matches(pattern, &source)) {
-        return Err(Why::new(Reason::Excluded, name));
-    }
-    if !settings.observe {
-        declarable(&p, invocation, settings)?;
-    }
+    check(&p, &name, invocation, settings)?;
+
     let at = |file: &Path| invocation.cwd.join(file);
-    let query = p.sources.is_empty();
     let roots = roots(invocation, settings, p.file());
     // Without observation nobody sees what a response file says but who reads it here.
     let keyed = if settings.observe { given } else { &all };
@@ -89,7 +83,7 @@ pub fn action(
     fields.extend(maps.iter().map(|map| ("map", [map.flag, map.to].concat().into_bytes())));
     let (named, bound_to) = bindings(&p, &all, &roots, &maps);
     let (messages, colour) = messages(&p, invocation);
-    if query {
+    if p.is_query() {
         // Answers are in a language, too.
         fields.push(("messages", messages.clone()));
     }
@@ -109,7 +103,7 @@ pub fn action(
     let texts: Vec<(PathBuf, Form)> = p.dependency_files().into_iter().map(|(file, form)| (at(&file), form)).collect();
     let dep_info = scratch_file.clone().or_else(|| texts.first().map(|(file, _)| file.clone()));
     Ok(Action {
-        kind: if query { Kind::Query } else { Kind::Cc },
+        kind: if p.is_query() { Kind::Query } else { Kind::Cc },
         unit: p.unit(&roots, &invocation.cwd).unwrap_or_else(|| name.clone()),
         name,
         argv0: compiler.argv0,
@@ -122,11 +116,9 @@ pub fn action(
         roots,
         fields,
         messages,
-        outputs: match &p.output {
-            Some(object) if !settings.observe => {
-                Outputs::Written(texts.iter().map(|(file, _)| file.clone()).chain([at(object)]).collect())
-            }
-            _ => Outputs::Below(vec!["/".into()]),
+        outputs: match p.output.as_deref().filter(|_| !settings.observe) {
+            Some(object) => Outputs::Written(texts.iter().map(|(file, _)| file.clone()).chain([at(object)]).collect()),
+            None => Outputs::Below(vec!["/".into()]),
         },
         source: p.sources.first().filter(|_| !p.stdin).map(|s| at(s)),
         output: p.result().map(|o| at(&o)),
@@ -140,6 +132,15 @@ pub fn action(
         search_dirs: vec![invocation.temp().into()],
         ..Action::default()
     })
+}
+
+/// Declines what a setting excludes, and what can't be declared if it must be.
+fn check(p: &Parsed, name: &str, invocation: &Invocation, settings: &Settings) -> Result<(), Why> {
+    let source = p.file().and_then(Path::file_name).unwrap_or_default();
+    if settings.exclude.iter().any(|pattern| matches(pattern, name) || matches(pattern, bytes(source))) {
+        return Err(Why::new(Reason::Excluded, name));
+    }
+    if settings.observe { Ok(()) } else { declarable(p, invocation, settings) }
 }
 
 /// The key fields of every driver call.
@@ -204,17 +205,16 @@ fn maps(p: &Parsed, roots: &Roots, settings: &Settings) -> Vec<Map> {
 
 /// The roots whose places a source could learn, and those that the result is bound to outright.
 fn bindings(p: &Parsed, all: &[OsString], roots: &Roots, maps: &[Map]) -> (Vec<Root>, Vec<Root>) {
-    let answers = p.sources.is_empty();
     let hides = all.iter().any(|arg| HIDES.iter().any(|flag| bytes(arg).starts_with(flag.as_bytes())));
     let ours = maps.iter().filter(|map| map.reaches_macros()).map(|map| &map.from);
     let mapped: Vec<&[u8]> = p.macro_maps.iter().chain(ours).map(Vec::as_slice).collect();
     let (named, defined) = named_roots(all, roots, &mapped, hides);
-    let mut bound_to = match (answers || p.preprocesses, hides) {
+    let mut bound_to = match (p.is_query() || p.preprocesses, hides) {
         (true, _) => Vec::new(),
         (false, true) => named.clone(),
         (false, false) => defined,
     };
-    if p.unmapped && !answers {
+    if p.unmapped && !p.is_query() {
         bound_to.extend([Root::Workspace, Root::Build]);
     }
     // A map of a part of a root's place leaves the rest of it in the result, where no search finds it.
@@ -268,7 +268,7 @@ fn named_roots(all: &[OsString], roots: &Roots, mapped: &[&[u8]], with_outputs: 
 /// Without observation: one C or C++ source to one named object, by flags of the table, in an environment of which all is
 /// known.
 fn declarable(p: &Parsed, invocation: &Invocation, settings: &Settings) -> Result<(), Why> {
-    if p.sources.is_empty() {
+    if p.is_query() {
         return Err(Reason::Query.into());
     }
     if !p.stops {

@@ -75,6 +75,11 @@ impl Parsed {
         self.stops || self.lto || self.sources.iter().any(|s| !is_object(s))
     }
 
+    /// Whether the compiler is only asked about itself.
+    pub fn is_query(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// The first source that is a file.
     pub fn file(&self) -> Option<&Path> {
         self.sources.iter().map(PathBuf::as_path).find(|s| *s != Path::new("-"))
