@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ impl Disk {
         }
         let dir = tempfile::Builder::new().prefix("disk-").tempdir_in(std::env::temp_dir()).unwrap();
         let (image, at) = (dir.path().join("image"), dir.path().join("at"));
-        fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
+        fs::File::create(&image).unwrap().set_len(1 << 30).unwrap();
         fs::create_dir(&at).unwrap();
         let run = |line: &[&str], more: &[&Path]| match Command::new(line[0]).args(&line[1..]).args(more).output() {
             Ok(out) if out.status.success() => Ok(()),
@@ -317,8 +318,8 @@ fn app_with_much(tree: &Tree<'_>) {
 /// Guards: what must be copied and is large is copied ahead, for the next tree; the copy is whole, private and as new as
 /// the build, or is not used.
 #[test]
-fn large_outputs_have_spares() {
-    const NAME: &str = "large_outputs_have_spares";
+fn large_outputs_are_copied_ahead() {
+    const NAME: &str = "large_outputs_are_copied_ahead";
     if !on_path("strace") {
         return skip(NAME, "strace is not installed");
     }
@@ -334,7 +335,10 @@ fn large_outputs_have_spares() {
     let (mode, said) = (fs::metadata(exe(&second)).unwrap().mode(), second.execute("target/debug/app").stdout);
     first.cargo("build").run().ok();
     let compiled = fs::read(exe(&first)).unwrap();
-    let spares = || files_below(&space.cache().join("v1/spares"));
+    let kept = space.cache().join("v1/spares/kept");
+    let spares = || -> Vec<PathBuf> {
+        files_below(&space.cache().join("v1/spares")).into_iter().filter(|spare| !spare.starts_with(&kept)).collect()
+    };
     assert!(spares().is_empty(), "what is only stored gets none");
 
     // strace ends when all have ended that were started, detached or not.
@@ -344,6 +348,7 @@ fn large_outputs_have_spares() {
     let restore = |set: &dyn Fn(Run<'_>) -> Run<'_>| {
         let before = spares().first().map(|spare| inode(spare));
         second.clean();
+        remove(&kept);
         set(second.cargo("build").under(&strace)).run().ok().all_hit();
         assert!(fs::read(exe(&second)).unwrap() == compiled, "the compiler's bytes");
         assert_eq!(fs::metadata(exe(&second)).unwrap().mode(), mode);
@@ -402,6 +407,7 @@ fn large_outputs_have_spares() {
         assert!(step < 50, "no end of the steps");
         let app_anew = || {
             second.cargo("clean -p app").plain().run().ok();
+            remove(&kept);
             second.cargo("build")
         };
         let killed = !app_anew().env("KACHE_KILL_AT", step.to_string()).run().status.success();
@@ -415,4 +421,121 @@ fn large_outputs_have_spares() {
     assert_eq!(spares().len(), 1);
     space.cli("purge --yes").run().ok();
     assert!(spares().is_empty());
+}
+
+/// Guards: a program whose tree was removed comes back by its old file, if that is as the compiler left it and nobody's;
+/// what is read as an input is not touched, and what a person did to the old file never shows.
+#[test]
+fn a_removed_tree_gets_its_program_back() {
+    const NAME: &str = "a_removed_tree_gets_its_program_back";
+    let disk = match Disk::new(&["mkfs.ext4", "-q"]) {
+        Ok(disk) => disk,
+        Err(why) => return skip(NAME, &why),
+    };
+    let space = Space::inside(&disk.at);
+    let [first, second] = ["a", "second/b"].map(|at| space.tree(at));
+    for tree in [&first, &second] {
+        app_with_much(tree);
+        let wait = "if std::env::args().nth(1).is_some() { std::io::stdin().read_line(&mut String::new()).unwrap(); }";
+        tree.write("src/main.rs", &format!("fn main() {{ {wait} println!(\"{{}}\", part::tell()); }}\n"));
+    }
+    let exe = |tree: &Tree<'_>| tree.path.join("target/debug/app");
+    let inode = |file: &Path| fs::metadata(file).unwrap().ino();
+    second.cargo("build").plain().run().ok();
+    let (mode, said) = (fs::metadata(exe(&second)).unwrap().mode(), second.execute("target/debug/app").stdout);
+    second.clean();
+    let kept = || files_below(&space.cache().join("v1/spares/kept"));
+    // Nothing is copied ahead here: only the old file tells.
+    fn build<'s>(tree: &Tree<'s>) -> Run<'s> {
+        tree.cargo("build").env("KACHE_MAX_SIZE", "400MiB")
+    }
+    build(&first).env("KACHE_SPARES", "0").run().ok();
+    assert!(kept().is_empty());
+    space.cli("purge --yes").run().ok();
+    first.clean();
+    build(&first).run().ok();
+    let compiled = fs::read(exe(&first)).unwrap();
+    assert_eq!(kept().len(), 1, "the program");
+    let links = |file: &Path| fs::metadata(file).unwrap().nlink();
+    for file in files_below(&first.path.join("target/debug/deps")) {
+        let ours = file.extension().is_none() && links(&file) == 3;
+        assert!(ours || links(&file) == 1 || file.extension().is_some_and(|e| e == "rlib"), "{}", file.display());
+    }
+
+    // Removes the first tree, restores it, and tells whether its program is the old file.
+    let restore = |set: &dyn Fn(Run<'_>) -> Run<'_>| {
+        // As long as it is open, no other file gets its number.
+        let before = fs::File::open(exe(&first)).unwrap();
+        first.clean();
+        set(build(&first)).run().ok().all_hit();
+        assert!(fs::read(exe(&first)).unwrap() == compiled, "the compiler's bytes");
+        assert_eq!(fs::metadata(exe(&first)).unwrap().mode(), mode);
+        assert_eq!(first.execute("target/debug/app").stdout, said);
+        first.assert_fresh("build");
+        before.metadata().unwrap().ino() == inode(&exe(&first))
+    };
+    let as_is: &dyn Fn(Run<'_>) -> Run<'_> = &|run| run;
+    for _ in 0..2 {
+        assert!(restore(as_is), "the old file");
+    }
+    fs::set_permissions(exe(&first), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(restore(as_is), "with the mode of a new one");
+
+    build(&second).run().ok().all_hit();
+    assert_ne!(inode(&exe(&first)), inode(&exe(&second)), "each tree has its own");
+    second.clean();
+    let uses: [&dyn Fn(); 4] = [
+        &|| {
+            let file = fs::File::options().write(true).open(exe(&first)).unwrap();
+            let written = file.metadata().unwrap().modified().unwrap();
+            std::os::unix::fs::FileExt::write_at(&file, b"another", 4096).unwrap();
+            file.set_modified(written).unwrap();
+        },
+        &|| fs::write(exe(&first), "short").unwrap(),
+        &|| fs::hard_link(exe(&first), space.path("linked")).unwrap(),
+        &|| std::os::unix::fs::chown(exe(&first), Some(65534), None).unwrap(),
+    ];
+    for (n, make_use) in uses.iter().enumerate() {
+        make_use();
+        assert!(!restore(as_is), "after use {n} it is another file");
+        assert!(restore(as_is));
+    }
+    assert!(fs::read(space.path("linked")).unwrap() == compiled);
+    let mut running =
+        Command::new(exe(&first)).arg("wait").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    assert!(!restore(as_is), "a program that runs is still somebody's");
+    running
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(
+            b"
+",
+        )
+        .unwrap();
+    assert!(running.wait_with_output().unwrap().status.success());
+    assert!(restore(as_is));
+    for switch in [("KACHE_SPARES", "0"), ("KACHE_VERIFY_RESTORES", "1")] {
+        assert!(!restore(&|run| run.env(switch.0, switch.1)), "{switch:?}");
+    }
+    remove(&space.cache().join("v1/spares"));
+    assert!(!restore(&|run| run.env("KACHE_MAX_SIZE", "100MiB")), "a twentieth of the cache would not hold it");
+    assert!(kept().is_empty());
+    assert!(!restore(as_is));
+
+    for step in 0.. {
+        assert!(step < 60, "no end of the steps");
+        first.clean();
+        let killed = !build(&first).env("KACHE_KILL_AT", step.to_string()).run().status.success();
+        build(&first).run().ok();
+        assert!(fs::read(exe(&first)).unwrap() == compiled, "the compiler's bytes");
+        if !killed {
+            break;
+        }
+    }
+    assert_eq!(kept().len(), 1);
+    fs::write(exe(&first), "what is in a tree is no damage").unwrap();
+    says(&space.cli("doctor --verify").run(), &["all whole"]);
+    space.cli("purge --yes").run().ok();
+    assert!(kept().is_empty());
 }

@@ -240,7 +240,7 @@ pub const SETTINGS: &[Setting] = &[
         variable: "KACHE_SPARES",
         kind: Kind::Flag,
         default: "true",
-        doc: "Where files can't be cloned, keep the next copy of a large restored output ready.",
+        doc: "Where files can't be cloned, keep large programs of removed trees, and the next copy of a large restored output, ready.",
         apply: |s, v| set(&mut s.spares, flag(v)),
         show: |s| s.spares.to_string(),
     },

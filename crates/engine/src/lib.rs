@@ -65,9 +65,6 @@ pub struct Session<'a> {
 /// The argument by which a process that makes spares is told from others.
 pub const SPARES_ROLE: &str = "--make-spares";
 
-/// Spares take no more than this part of the cache's size limit.
-const SPARES_PART: u64 = 20;
-
 /// Variables by which the loader chooses what a program consists of (ld.so(8)).
 const LOADER: [&str; 3] = ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT"];
 
@@ -114,7 +111,12 @@ pub fn make_spares(settings: &Settings, digests: &[OsString]) -> i32 {
     kache_os::yield_to_others();
     let digests: Vec<Digest> = digests.iter().filter_map(|hex| Digest::from_hex(hex.to_str()?)).collect();
     let store = Store::new(&settings.cache_dir, settings.kill_at);
-    store.make_spares(&digests, settings.max_size / SPARES_PART).is_err().into()
+    store.make_spares(&digests, spare_limit(settings)).is_err().into()
+}
+
+/// Bytes. Spares take no more than a twentieth of the cache's size limit.
+fn spare_limit(settings: &Settings) -> u64 {
+    settings.max_size / 20
 }
 
 /// Serves `kache run`. Does not return.

@@ -378,6 +378,9 @@ impl Session<'_> {
     }
 
     fn remember_output(&self, action: &Action, found: &Found) {
+        if let (OutputKind::File { executable, .. }, false) = (&found.output.kind, found.output.shared) {
+            self.keep_program(action, &found.place, *executable);
+        }
         let digest = match &found.output.kind {
             OutputKind::File { data: Data::Blob { digest, .. }, .. } => *digest,
             OutputKind::File { data: Data::Inline(data), .. } => Digest::of(data),

@@ -2,11 +2,11 @@
 
 use crate::action::{Action, Outputs};
 use crate::world::World;
-use crate::{Ending, Session};
+use crate::{Ending, Session, spare_limit};
 use kache_config::LogLevel;
 use kache_key::{Digest, Form};
 use kache_os::{Method, Stream};
-use kache_store::{Data, Entry, How, OutputKind, Placed, SPARE_FROM};
+use kache_store::{Data, Entry, How, OutputKind, Placed};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Restored {
     pub linked: u64,
     pub cloned: u64,
     pub copied: u64,
-    /// Large ones that were copied, or taken from a spare: they want a spare.
+    /// Those that want a spare.
     pub large: Vec<Digest>,
 }
 
@@ -34,7 +34,7 @@ impl Restored {
 
 /// What a stored output comes to here.
 enum Ready<'e> {
-    Blob { digest: &'e Digest, executable: bool, share: bool },
+    Blob { digest: &'e Digest, size: u64, executable: bool, share: bool },
     Bytes { data: Vec<u8>, executable: bool, depfile: bool },
     Symlink(PathBuf),
     Dir,
@@ -93,8 +93,8 @@ impl Session<'_> {
             ready.push((
                 place,
                 match &output.kind {
-                    OutputKind::File { data: Data::Blob { digest, .. }, executable } => {
-                        Ready::Blob { digest, executable: *executable, share }
+                    OutputKind::File { data: Data::Blob { digest, size }, executable } => {
+                        Ready::Blob { digest, size: *size, executable: *executable, share }
                     }
                     OutputKind::File { data: Data::Inline(data), executable } => {
                         Ready::Bytes { data: data.clone(), executable: *executable, depfile: false }
@@ -154,16 +154,16 @@ impl Session<'_> {
     fn put(&self, action: &Action, place: &Path, what: &Ready, restored: &mut Restored) -> io::Result<()> {
         let mut once = || -> io::Result<Option<(Placed, Digest)>> {
             Ok(match what {
-                Ready::Blob { digest, executable, share } => {
-                    let how = How {
-                        executable: *executable,
-                        share: *share,
-                        spare: self.settings.spares && !self.settings.verify_restores,
-                    };
-                    let placed = self.store.place_blob(digest, place, how)?;
-                    if placed.method == Method::Copy && placed.meta.size >= SPARE_FROM && self.store.same_device(place)
-                    {
-                        restored.large.push(**digest);
+                Ready::Blob { digest, size, executable, share } => {
+                    let spare = self.settings.spares && !self.settings.verify_restores;
+                    let how = How { executable: *executable, share: *share, spare };
+                    let mut placed = self.store.place_blob(digest, *size, place, how)?;
+                    if spare && placed.method == Method::Copy && self.store.same_device(place) {
+                        if self.store.wants_spare(digest, *size, spare_limit(self.settings)) {
+                            restored.large.push(**digest);
+                        }
+                        self.keep_program(action, place, *executable);
+                        placed.meta = kache_os::lstat(place)?;
                     }
                     Some((placed, **digest))
                 }
@@ -198,6 +198,16 @@ impl Session<'_> {
             self.remember(action, place, &placed.meta, digest);
         }
         Ok(())
+    }
+
+    /// Keeps a program for when its tree is removed and made anew. Nothing else: what is read as an input must keep its
+    /// ctime, which a second link moves.
+    pub(crate) fn keep_program(&self, action: &Action, place: &Path, executable: bool) {
+        let is_program = executable && place.extension().is_none() && matches!(action.outputs, Outputs::Written(_));
+        if is_program && self.settings.spares && self.store.same_device(place) {
+            // Without, it is copied.
+            let _ = self.store.keep_spare(place, spare_limit(self.settings));
+        }
     }
 
     pub(crate) fn bytes_of(&self, data: &Data) -> Option<Vec<u8>> {

@@ -304,6 +304,28 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
+/// Opens a file that had another use, if it can pass for a new one of this process: one name, our owner and group, no
+/// attributes (capabilities, access lists, labels), and nobody runs it.
+pub fn open_as_new(path: &Path) -> io::Result<Option<File>> {
+    // open(2): ETXTBSY for a program that runs.
+    let file = File::from(rfs::open(path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
+    let stat = rfs::fstat(&file)?;
+    let ours = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let bare = match rfs::flistxattr(&file, &mut [0_u8; 0]) {
+        Ok(length) => length == 0,
+        Err(e) => e == Errno::OPNOTSUPP,
+    };
+    let plain = rfs::FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_nlink == 1;
+    Ok((plain && bare && (stat.st_uid, stat.st_gid) == ours).then_some(file))
+}
+
+/// Sets permission bits, and the kernel's "now" as the times.
+pub fn renew(file: &File, mode: u32) -> io::Result<()> {
+    rfs::fchmod(file, Mode::from_raw_mode(mode))?;
+    let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };
+    Ok(rfs::futimens(file, &rfs::Timestamps { last_access: now, last_modification: now })?)
+}
+
 /// Gives the file the kernel's "now" as its times.
 pub fn touch(path: &Path) -> io::Result<()> {
     let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };

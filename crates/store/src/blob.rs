@@ -23,7 +23,7 @@ pub struct How {
     pub executable: bool,
     /// The inode may be the store's.
     pub share: bool,
-    /// It may be a copy made ahead.
+    /// It may be a spare.
     pub spare: bool,
 }
 
@@ -128,22 +128,21 @@ impl Store {
         Some(data)
     }
 
-    /// Puts a checked blob at `dest`, atomically. With `spare`, a copy made ahead will do.
-    pub fn place_blob(&self, digest: &Digest, dest: &Path, how: How) -> io::Result<Placed> {
+    /// Puts a checked blob of `size` bytes at `dest`, atomically.
+    pub fn place_blob(&self, digest: &Digest, size: u64, dest: &Path, how: How) -> io::Result<Placed> {
         let How { executable, share, spare } = how;
         let blob = self.blob_path(digest);
         // A reflink gives each tree its own inode for nothing; a link is the next best, for those that may share.
         if share && !self.can_clone(&blob, dest)? && self.link(&blob, dest)? {
             return Ok(Placed { method: Method::Link, meta: kache_os::lstat(dest)? });
         }
-        let source = File::open(&blob)?;
         let method = std::cell::Cell::new(Method::Copy);
-        let size = source.metadata()?.len();
         let mode = plain_mode(executable);
         self.write_into(dest, |temp| {
-            if spare && self.take_spare(digest, size, mode & !kache_os::umask(), temp) {
+            if spare && self.take_spare(digest, size, mode & !kache_os::umask(), temp, dest) {
                 return Ok(());
             }
+            let source = File::open(&blob)?;
             let mut file = kache_os::create_new(temp, mode)?;
             method.set(kache_os::fill(&source, &mut file, self.clones.load(Ordering::Relaxed) != NO)?);
             self.clones.store(if method.get() == Method::Reflink { YES } else { NO }, Ordering::Relaxed);

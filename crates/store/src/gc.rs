@@ -253,11 +253,11 @@ impl Store {
             done += 1;
             progress(done, total as u64);
         }
-        for path in self.each_spare() {
-            let digest = path.file_name().and_then(|name| Digest::from_hex(&name.to_string_lossy()));
+        // What a tree may still write to is read when it is taken.
+        for (digest, path) in self.each_spare().filter(|(digest, _)| digest.is_some()) {
             let is = File::open(&path).and_then(|mut file| Digest::of_reader(&mut file));
             // Taken since it was listed?
-            if !is.is_ok_and(|is| Some(is) == digest) && kache_os::lstat(&path).is_ok() {
+            if is.ok() != digest && kache_os::lstat(&path).is_ok() {
                 damaged.push(path);
             }
         }

@@ -14,6 +14,7 @@
 //!   events/<day>.jsonl    one line per invocation
 //!   tools/<digest>/…      programs kache places for others to load
 //!   spares/<boot>/<digest> private copies of large blobs, made ahead
+//!   spares/kept/<path>    second links to programs in build trees, by the digests of their paths
 //!   tmp/                  records, blobs and restored files are written here first and moved
 //!   index.db              for people: an index over entries and events, which `kache-cli` makes and mends by itself
 //!   gc.lock, gc.stamp     housekeeping: one at a time, and when it was last started
@@ -32,7 +33,6 @@ pub use entry::{Data, Entry, Inputs, Output, OutputKind};
 pub use event::{Day, Event, Outcome};
 pub use gc::{Found, GcReport, KINDS, Limits, SHARDS, Usage, VerifyReport};
 pub use memo::{Memo, Remembered};
-pub use spare::SPARE_FROM;
 
 use kache_key::{Digest, PathSet};
 use kache_os::Lock;

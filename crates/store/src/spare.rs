@@ -1,12 +1,14 @@
-//! Spares: private copies of large blobs, made ahead, so that placing one is a rename.
+//! Spares: private files with a large blob's bytes, at hand before they are wanted, so that placing one is a rename.
 //!
 //! Where the file system can't clone, what a build tree may write to is copied, and a large copy is what a warm build
-//! spends most of its time on: the memory it goes to must be found first. So when a large blob was copied into a tree, a
-//! detached process makes the copy that the next tree will get. What was restored once is restored again; what is only
-//! stored gets no spare.
+//! spends most of its time on: the memory it goes to must be found first. There are two kinds of spares:
 //!
-//! A spare bears the seal until it is taken, and the name of the boot it was made under: nobody waits for it to reach
-//! the disk, and after a restart what did is unknown.
+//! - *Made ahead*: when a large blob was copied into a tree, a detached process makes the copy that the next tree will
+//!   get. What was restored once is restored again; what is only stored gets none. Such a spare bears the seal until it is
+//!   taken, and the name of the boot it was made under: nobody waits for it to reach the disk, and after a restart what
+//!   did is unknown.
+//! - *Kept*: a second link to a program in a tree, by the path it has there. When the tree was removed, what is made
+//!   anew at that path gets its old file back. It was the tree's own till then: its bytes are read before it is used.
 
 use crate::{SEAL, Store};
 use kache_key::Digest;
@@ -15,7 +17,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// In bytes. Copying less takes no longer than starting a process that does.
-pub const SPARE_FROM: u64 = 8 << 20;
+const SPARE_FROM: u64 = 8 << 20;
+
+/// The directory of those that trees had. (A boot's name is longer.)
+const KEPT: &str = "kept";
 
 /// Spares take no more than this part of the free disk.
 const PART_OF_ROOM: u64 = 16;
@@ -25,38 +30,79 @@ impl Store {
         self.root().join("spares")
     }
 
-    /// Moves a blob's spare to `temp`, with these permission bits and the time a tool would have left.
-    pub(crate) fn take_spare(&self, digest: &Digest, size: u64, mode: u32, temp: &Path) -> bool {
-        let spare = self.spares().join(kache_os::boot_id()).join(digest.hex());
-        if size < SPARE_FROM || std::fs::rename(spare, temp).is_err() {
-            return false;
-        }
-        self.step();
-        let whole = |file: &Path| {
-            let meta = kache_os::lstat(file)?;
-            Ok::<_, io::Error>(meta.is_file() && (meta.links, meta.size, meta.mtime) == (1, size, SEAL))
-        };
-        let taken = whole(temp).and_then(|whole| {
-            kache_os::set_mode(temp, mode)?;
-            kache_os::touch(temp)?;
-            Ok(whole)
-        });
-        let taken = taken.unwrap_or(false);
-        if !taken {
-            let _ = std::fs::remove_file(temp);
-        }
-        taken
+    fn made_ahead(&self) -> PathBuf {
+        self.spares().join(kache_os::boot_id())
     }
 
-    /// Makes the spares of these blobs, as far as all spares together stay below `limit` bytes.
+    fn kept(&self, place: &Path) -> PathBuf {
+        self.spares().join(KEPT).join(Digest::of(place.as_os_str().as_encoded_bytes()).hex())
+    }
+
+    /// Moves a spare of the blob to `temp`, on its way to `dest`, with these permission bits and the time a tool would
+    /// have left.
+    pub(crate) fn take_spare(&self, digest: &Digest, size: u64, mode: u32, temp: &Path, dest: &Path) -> bool {
+        let take = |spare: PathBuf, whole: &dyn Fn(&mut File) -> io::Result<bool>| {
+            if size < SPARE_FROM || std::fs::rename(spare, temp).is_err() {
+                return false;
+            }
+            self.step();
+            let ready = kache_os::open_as_new(temp).and_then(|file| {
+                let Some(mut file) = file else { return Ok(false) };
+                Ok(file.metadata()?.len() == size && whole(&mut file)? && kache_os::renew(&file, mode).is_ok())
+            });
+            let ready = ready.unwrap_or(false);
+            if !ready {
+                let _ = std::fs::remove_file(temp);
+            }
+            ready
+        };
+        // Reading takes a little longer than trusting a seal, but nothing has to be copied anew.
+        take(self.kept(dest), &|file| Ok(Digest::of_reader(file)? == *digest))
+            || take(self.made_ahead().join(digest.hex()), &|file| Ok(kache_os::fstat(&*file)?.mtime == SEAL))
+    }
+
+    /// Keeps the file at `place`, as far as all spares together stay below `limit` bytes, for what will be restored there
+    /// when it is gone.
+    pub fn keep_spare(&self, place: &Path, limit: u64) -> io::Result<()> {
+        let (kept, meta) = (self.kept(place), kache_os::lstat(place)?);
+        // One that is nobody's any more is as good; where files are cloned, none is wanted.
+        let unused = || kache_os::lstat(&kept).is_ok_and(|kept| kept.links == 1 && kept.size == meta.size);
+        if meta.size < SPARE_FROM || !kache_os::never_clones(self.root()) || unused() {
+            return Ok(());
+        }
+        let temp = self.temp();
+        if self.has_room(meta.size, limit)? && self.making_parent(&temp, || kache_os::hard_link(place, &temp))? {
+            self.step();
+            let moved = self.making_parent(&kept, || std::fs::rename(&temp, &kept));
+            // Also after success: renaming one link of an inode onto another leaves both.
+            let _ = std::fs::remove_file(&temp);
+            self.step();
+            moved?;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, size: u64, limit: u64) -> io::Result<bool> {
+        let room = kache_os::room(self.root())?.bytes / PART_OF_ROOM;
+        // The kept ones count whole: their trees may go.
+        let taken: u64 = self.each_spare().filter_map(|(_, path)| kache_os::lstat(&path).ok()).map(|m| m.size).sum();
+        Ok(taken + size <= limit.min(room))
+    }
+
+    /// Whether a spare should be made of a blob of `size` bytes that was restored: there is none, and all spares together
+    /// would stay below `limit` bytes.
+    pub fn wants_spare(&self, digest: &Digest, size: u64, limit: u64) -> bool {
+        size >= SPARE_FROM
+            && kache_os::lstat(&self.made_ahead().join(digest.hex())).is_err()
+            && self.has_room(size, limit).unwrap_or(false)
+    }
+
+    /// Makes the spares of these blobs, where they are wanted.
     pub fn make_spares(&self, digests: &[Digest], limit: u64) -> io::Result<()> {
-        let dir = self.spares().join(kache_os::boot_id());
         for digest in digests {
-            let spare = dir.join(digest.hex());
+            let spare = self.made_ahead().join(digest.hex());
             let blob = self.blob_path(digest);
-            let size = kache_os::lstat(&blob)?.size;
-            let room = kache_os::room(self.root())?.bytes / PART_OF_ROOM;
-            if kache_os::lstat(&spare).is_ok() || self.spare_bytes() + size > limit.min(room) {
+            if !self.wants_spare(digest, kache_os::lstat(&blob)?.size, limit) {
                 continue;
             }
             let temp = self.temp();
@@ -84,22 +130,33 @@ impl Store {
 
     /// What the spares take on the disk.
     pub fn spare_bytes(&self) -> u64 {
-        self.each_spare().filter_map(|path| kache_os::lstat(&path).ok()).map(|meta| meta.blocks * 512).sum()
+        let alone = self.each_spare().filter_map(|(_, path)| kache_os::lstat(&path).ok().filter(|m| m.links == 1));
+        alone.map(|meta| meta.blocks * 512).sum()
     }
 
-    pub(crate) fn each_spare(&self) -> impl Iterator<Item = PathBuf> {
+    /// Paths of all spares, with the digest of what they should hold where their names tell it.
+    pub(crate) fn each_spare(&self) -> impl Iterator<Item = (Option<Digest>, PathBuf)> {
         let inside = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        inside(self.spares()).flat_map(inside)
+        inside(self.spares()).flat_map(inside).map(|path| {
+            let is_kept = path.parent().is_some_and(|dir| dir.ends_with(KEPT));
+            let name = path.file_name().filter(|_| !is_kept).map(|name| name.to_string_lossy().into_owned());
+            (name.and_then(|name| Digest::from_hex(&name)), path)
+        })
     }
 
     /// Removes spares of other boots, of blobs that are gone, and those that nobody took since the time `since`.
     pub(crate) fn sweep_spares(&self, since: i64) {
-        let boot = kache_os::boot_id();
-        for path in self.each_spare() {
-            let digest = path.file_name().and_then(|name| Digest::from_hex(&name.to_string_lossy()));
-            let wanted = digest.is_some_and(|d| self.blob_path(&d).exists())
-                && path.parent().is_some_and(|dir| dir.ends_with(&boot))
-                && kache_os::lstat(&path).is_ok_and(|meta| meta.ctime.sec >= since);
+        let kept = self.spares().join(KEPT);
+        for (digest, path) in self.each_spare() {
+            let Ok(meta) = kache_os::lstat(&path) else { continue };
+            let wanted = match path.starts_with(&kept) {
+                true => meta.links > 1 || meta.ctime.sec >= since,
+                false => {
+                    digest.is_some_and(|d| self.blob_path(&d).exists())
+                        && path.starts_with(self.made_ahead())
+                        && meta.ctime.sec >= since
+                }
+            };
             if !wanted {
                 let _ = std::fs::remove_file(&path);
             }
