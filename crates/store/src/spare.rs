@@ -17,7 +17,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// In bytes. Copying less takes no longer than starting a process that does.
-const SPARE_FROM: u64 = 8 << 20;
+const AHEAD_FROM: u64 = 8 << 20;
+
+/// In bytes. Copying less takes hardly longer than looking after a second link.
+const KEPT_FROM: u64 = 1 << 20;
 
 /// The directory of those that trees had. (A boot's name is longer.)
 const KEPT: &str = "kept";
@@ -42,7 +45,7 @@ impl Store {
     /// have left.
     pub(crate) fn take_spare(&self, digest: &Digest, size: u64, mode: u32, temp: &Path, dest: &Path) -> bool {
         let take = |spare: PathBuf, whole: &dyn Fn(&mut File) -> io::Result<bool>| {
-            if size < SPARE_FROM || std::fs::rename(spare, temp).is_err() {
+            if size < KEPT_FROM || std::fs::rename(spare, temp).is_err() {
                 return false;
             }
             self.step();
@@ -67,7 +70,7 @@ impl Store {
         let (kept, meta) = (self.kept(place), kache_os::lstat(place)?);
         // One that is nobody's any more is as good; where files are cloned, none is wanted.
         let unused = || kache_os::lstat(&kept).is_ok_and(|kept| kept.links == 1 && kept.size == meta.size);
-        if meta.size < SPARE_FROM || !kache_os::never_clones(self.root()) || unused() {
+        if meta.size < KEPT_FROM || !kache_os::never_clones(self.root()) || unused() {
             return Ok(());
         }
         let temp = self.temp();
@@ -92,7 +95,7 @@ impl Store {
     /// Whether a spare should be made of a blob of `size` bytes that was restored: there is none, and all spares together
     /// would stay below `limit` bytes.
     pub fn wants_spare(&self, digest: &Digest, size: u64, limit: u64) -> bool {
-        size >= SPARE_FROM
+        size >= AHEAD_FROM
             && kache_os::lstat(&self.made_ahead().join(digest.hex())).is_err()
             && self.has_room(size, limit).unwrap_or(false)
     }
