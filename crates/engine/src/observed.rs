@@ -101,6 +101,8 @@ struct Reading<'a> {
     by_known: bool,
     /// This program, which observed ones start in a compiler's place.
     kache: Option<PathBuf>,
+    /// The action's own `PATH`.
+    path: &'a [u8],
     /// A jobserver that is a pipe with a name: tokens come out of it, no content.
     jobserver: Option<Vec<u8>>,
 }
@@ -129,6 +131,7 @@ pub fn read(
         absent_dirs: HashMap::new(),
         by_known: false,
         kache: std::env::current_exe().ok(),
+        path: world.invocation.value(b"PATH").unwrap_or_default(),
         jobserver: jobserver(world),
     };
     let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
@@ -530,12 +533,8 @@ impl Reading<'_> {
         }
     }
 
-    fn path_dirs(&self) -> &[u8] {
-        self.world.invocation.value(b"PATH").unwrap_or_default()
-    }
-
     fn on_path(&self, p: &[u8]) -> bool {
-        path(p).parent().is_some_and(|dir| self.path_dirs().split(|b| *b == b':').any(|d| d == bytes(dir)))
+        path(p).parent().is_some_and(|dir| self.path.split(|b| *b == b':').any(|d| d == bytes(dir)))
     }
 
     /// How often rustc has read the clock by itself until here: to name an incremental session, and, where unstable
@@ -554,7 +553,7 @@ impl Reading<'_> {
     /// The directories a program was looked for in, where that was not the action's own `PATH`: most often some before it.
     fn search_dirs(&self, other: Option<&[u8]>) -> Vec<Vec<u8>> {
         let Some(searched) = other else { return vec![Vec::new()] };
-        let before = searched.strip_suffix(self.path_dirs());
+        let before = searched.strip_suffix(self.path);
         let list = before.unwrap_or(searched).split(|b| *b == b':').filter(|d| !d.is_empty());
         let mut dirs: Vec<Vec<u8>> = list.map(|d| self.stored(d)).collect();
         if before.is_some() {
