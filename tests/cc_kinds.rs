@@ -433,6 +433,22 @@ fn precompiled_headers_of_cmake() {
     }
 }
 
+/// What libtool's configure asks of each compiler: `-v` shows what runs, and needs no map where nothing is mapped.
+#[test]
+fn shown_links() {
+    let space = Space::new();
+    for compilers in compilers("shown_links") {
+        for (at, hits) in [("first", 0), ("second/place", 3)] {
+            let tree = space.tree(at);
+            tree.files(&[(".git/HEAD", ""), ("f.c", "int f(void) { return 1; }\n")]);
+            let script =
+                "$CC -fPIC -c f.c && $CC -shared f.o -v -o f.so && $CC -v -c f.c -o g.o && $CC -v -g -c f.c -o h.o";
+            let out = tree.shell(compilers, script).run();
+            out.ok().check(out.count("hit") == hits, "but for debug information, which names the place, all is found");
+        }
+    }
+}
+
 /// Guards: the objects of a checkout that `KACHE_BASE_DIR` covers carry no place, so `__FILE__` does not bind them.
 #[test]
 fn base_directory() {

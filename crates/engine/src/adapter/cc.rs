@@ -193,7 +193,7 @@ impl Map {
 /// know the flag. What runs into a link without compiling needs none.
 fn maps(p: &Parsed, roots: &Roots, settings: &Settings) -> Vec<Map> {
     let macros = settings.base_dir.is_some();
-    if !(p.debug || macros) || !p.compiles() || p.unmapped || p.cl || p.preprocesses {
+    if !(p.debug || macros) || !p.compiles() || p.unmapped || p.shows || p.cl || p.preprocesses {
         return Vec::new();
     }
     let flag = if macros { "-ffile-prefix-map=" } else { "-fdebug-prefix-map=" };
@@ -214,7 +214,8 @@ fn bindings(p: &Parsed, all: &[OsString], roots: &Roots, maps: &[Map]) -> (Vec<R
         (false, true) => named.clone(),
         (false, false) => defined,
     };
-    if p.unmapped && !p.is_query() {
+    let unmapped = p.unmapped || p.shows && p.debug && p.compiles();
+    if unmapped && !p.is_query() {
         bound_to.extend([Root::Workspace, Root::Build]);
     }
     // A map of a part of a root's place leaves the rest of it in the result, where no search finds it.

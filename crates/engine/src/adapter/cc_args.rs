@@ -54,6 +54,8 @@ pub struct Parsed {
     pub debug: bool,
     pub lto: bool,
     pub unmapped: bool,
+    /// Shows what runs: as without kache, so without its maps.
+    pub shows: bool,
     pub native: bool,
     pub coloured: bool,
     pub stdin: bool,
@@ -180,7 +182,7 @@ pub fn parse(arguments: &[OsString], cl: bool) -> Parsed {
                     p.macro_maps.push(old.as_bytes().to_vec());
                 }
             }
-            "-###" | "-v" | "--verbose" => p.unmapped = true,
+            "-###" | "-v" | "--verbose" => p.shows = true,
             _ if text.starts_with("-flto") => p.lto = true,
             _ if UNMAPPED.iter().any(|flag| text.starts_with(flag)) => p.unmapped = true,
             _ if text.ends_with("=native") => p.native = true,
