@@ -538,6 +538,8 @@ fn own_path_taken_apart() {
         ("builtin", "-O2", "unsigned long f(void) { return __builtin_strlen(__builtin_FILE()); }\n"),
         ("wide", "", long),
         ("header", "-I $PWD/inc", "#include \"size.h\"\nunsigned long f(void) { return SIZE; }\n"),
+        ("text", "", "#define T(x) #x\n#define S(x) T(x)\nunsigned long f(void) { return sizeof(S(__FILE__)); }\n"),
+        ("inline", "-O2 -I $PWD/inc", "#include \"length.h\"\nunsigned long f(void) { return length(); }\n"),
         ("macro", "-DP=\\\"$PWD\\\"", "unsigned long f(void) { return sizeof(P); }\n"),
         ("macro-apart", "-D P=\\\"$PWD\\\"", "unsigned long f(void) { return sizeof(P); }\n"),
         ("packed", "-O2 -flto -frandom-seed=1", plain),
@@ -556,8 +558,34 @@ fn own_path_taken_apart() {
                 let args = format!("-DP=\\\"{}\\\"", tree.path.display());
                 tree.files(&[(".git/HEAD", ""), ("x.c", source), ("args", &args)]);
                 tree.write("inc/size.h", "#define SIZE sizeof(__FILE__)\n");
+                let length =
+                    "static inline unsigned long length(void) { return __builtin_strlen(__builtin_FILE()); }\n";
+                tree.write("inc/length.h", length);
                 as_plain(&tree, compilers, &format!("$CC {flags} -c $PWD/x.c -o out/x.o"));
             }
+        }
+    }
+}
+
+/// Guards: a header that only offers macros with `__FILE__` in them binds nothing, wherever it lies; and one that was made to
+/// use it does from then on.
+#[test]
+fn own_path_that_nobody_asks_for() {
+    let space = Space::new();
+    let offers = "#define TELL(x) tell(__FILE__, x)\n#ifdef NEVER\n#define CHECK(x) TELL(#x)\n#else\n#define CHECK(x) (x)\n#endif\n";
+    let line = "$CC -g -Iinc -I $PWD/inc -c $PWD/x.c -o out/x.o";
+    for compilers in compilers("own_path_that_nobody_asks_for") {
+        for (at, hits) in [("one", 0), ("two", 1), ("a/longer/three", 1)] {
+            let tree = space.tree(at);
+            tree.files(&[(".git/HEAD", ""), ("inc/check.h", offers)]);
+            tree.write("x.c", "#include <check.h>\nunsigned long f(int x) { return CHECK(x); }\n");
+            let out = tree.shell(compilers, &format!("mkdir -p out; {line}")).run();
+            out.ok().check(out.count("hit") == hits, "compiled once, for all");
+        }
+        for at in ["one", "a/longer/three"] {
+            let tree = space.tree(at);
+            tree.write("inc/check.h", "#define CHECK(x) (sizeof(__FILE__) + x)\n");
+            as_plain(&tree, compilers, &line.replace("-g ", ""));
         }
     }
 }

@@ -116,7 +116,7 @@ pub struct Action {
     pub texts: Vec<(PathBuf, Form)>,
     /// Files made for this action just before it, most likely: what runs waits until their times are settled.
     pub settles: Vec<PathBuf>,
-    /// Arguments by which a C compiler tells where it looks for headers, for declared inputs.
+    /// Arguments by which a C compiler tells where it looks for headers (for declared inputs), and the preprocessed source.
     pub probe: Vec<OsString>,
     /// `--extern` files, for declared inputs.
     pub externs: Vec<PathBuf>,

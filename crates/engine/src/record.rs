@@ -98,7 +98,9 @@ impl Session<'_> {
             Kind::Query => !outputs.is_empty(),
             _ => sources::ask_for_their_path(world, &inputs),
         };
+        let mut may_tell = false;
         if !action.named.is_empty() && asks() {
+            may_tell = !action.probe.is_empty() && !inputs.iter().any(Input::binds);
             inputs.extend(action.named.iter().map(|root| Input::Place(*root)));
         }
         if said_something(action, &ran.stderr) {
@@ -106,7 +108,7 @@ impl Session<'_> {
         }
         inputs.sort();
         inputs.dedup();
-        let set = self.bind(weak, world, PathSet { inputs, bound: None }, &entry);
+        let mut set = self.bind(weak, world, PathSet { inputs, bound: None }, &entry);
         let mut states: Vec<(String, State)> = Vec::with_capacity(set.inputs.len());
         let strong = set.strong(weak, &mut |input| {
             let state = world.state(input);
@@ -119,6 +121,9 @@ impl Session<'_> {
             }
             state
         });
+        if let Some(bound) = set.bound.as_mut().filter(|_| may_tell) {
+            bound.entry = Some(strong);
+        }
         let about = Inputs {
             name: action.name.clone(),
             unit: action.unit.clone(),
@@ -158,7 +163,7 @@ impl Session<'_> {
         if proven {
             return unbound_set;
         }
-        set.bound = Some(Bound { unbound, outputs, lengths });
+        set.bound = Some(Bound { unbound, outputs, lengths, entry: None });
         set
     }
 

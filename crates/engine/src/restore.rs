@@ -1,6 +1,8 @@
 //! Lookup and restore: from a weak fingerprint to outputs in their places and replayed streams.
 
 use crate::action::{Action, Outputs};
+use crate::adapter::cc;
+use crate::sources;
 use crate::world::World;
 use crate::{Ending, Session, spare_limit};
 use kache_config::LogLevel;
@@ -60,7 +62,37 @@ impl Session<'_> {
             let (weak, key) = (Some(*weak), Some(strong));
             return Some(Ending { stored: true, tool_ms: entry.tool_ms, weak, key, restored, ..Ending::default() });
         }
-        None
+        self.lift(action, world, weak)
+    }
+
+    /// Serves a result of another place that nothing binds but that a source may tell its own path, where the
+    /// preprocessor says that none does; from then on it holds everywhere.
+    fn lift(&self, action: &Action, world: &World, weak: &Digest) -> Option<Ending> {
+        let elsewhere = |set: kache_key::PathSet| {
+            let bound = set.bound.as_ref()?;
+            let (unbound, entry) = (set.unbound(), bound.entry?);
+            (self.now(&unbound, world, weak) == bound.unbound).then_some((unbound, bound.unbound, entry))
+        };
+        let (set, strong, from) = self.store.path_sets(weak).into_iter().find_map(elsewhere)?;
+        let entry = self.trusted(&from, self.store.entry(&from)?)?;
+        if !cc::only_tells(&action.probe, self.invocation, self.settings) || sources::tell_their_path(action) {
+            return None;
+        }
+        // It may have read what was written since.
+        world.look_again();
+        if self.now(&set, world, weak) != strong {
+            return None;
+        }
+        let restored = self.restore(action, world, &entry)?;
+        // What can't be stored is asked again.
+        let _ = self.store.inputs(&from).map(|about| self.store.put_inputs(&strong, &about));
+        let _ = self.store.put_entry(&strong, &entry).and_then(|()| self.store.add_path_set(weak, set));
+        let (weak, key) = (Some(*weak), Some(strong));
+        Some(Ending { stored: true, tool_ms: entry.tool_ms, weak, key, restored, ..Ending::default() })
+    }
+
+    fn now(&self, set: &kache_key::PathSet, world: &World, weak: &Digest) -> Digest {
+        set.strong(weak, &mut |input| world.state(input))
     }
 
     /// The entry, if all its blobs are there and whole. What was written under another boot may never have reached the

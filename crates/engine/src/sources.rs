@@ -38,6 +38,19 @@ pub fn ask_for_their_path(world: &World, inputs: &[Input]) -> bool {
     })
 }
 
+/// Whether a C or C++ source tells its path to more than messages of the preprocessor: what asks for it is replaced by a
+/// word, which stands in the preprocessed source then. Also if the preprocessor can't be asked.
+pub fn tell_their_path(action: &Action) -> bool {
+    const WORD: &str = "kache_own_path";
+    let mut command = std::process::Command::new(&action.program);
+    let replaced = ["__FILE__", "__BASE_FILE__"].map(|name| format!("-D{name}={WORD}"));
+    command.args(["-w", "-P"]).args(replaced).args(&action.probe);
+    command.current_dir(&action.cwd).stdin(std::process::Stdio::null()).env("LC_ALL", "C");
+    let told = command.output().ok().filter(|out| out.status.success());
+    let words = || OWN_PATH.iter().copied().chain([WORD.as_bytes()]);
+    told.is_none_or(|out| words().any(|word| memchr::memmem::find(&out.stdout, word).is_some()))
+}
+
 /// Reads a dep-info file (`rule: file file…` with `\ ` for a space, `# env-dep:NAME[=VALUE]`).
 pub fn dep_info(action: &Action) -> Option<DepInfo> {
     let text = kache_os::read_bounded(action.dep_info.as_deref()?, LIMIT).ok()?;

@@ -169,6 +169,8 @@ pub struct Bound {
     /// Length of each place of the roots that move with the checkout. Two places of one length prove little: a program
     /// may have used nothing but the length.
     pub lengths: Vec<(Root, u64)>,
+    /// The entry, where nothing binds but that a source may tell its own path: a preprocessor knows whether it does.
+    pub entry: Option<Digest>,
 }
 
 impl PathSet {

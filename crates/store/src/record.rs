@@ -11,7 +11,7 @@ use kache_key::Digest;
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::Path;
 
-pub const ACTION: &[u8; 8] = b"kacheAC1";
+pub const ACTION: &[u8; 8] = b"kacheAC2";
 pub const ENTRY: &[u8; 8] = b"kacheEN2";
 pub const INPUTS: &[u8; 8] = b"kacheIN1";
 

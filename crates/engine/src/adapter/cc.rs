@@ -82,6 +82,7 @@ pub fn action(
     let maps = maps(&p, &roots, settings);
     fields.extend(maps.iter().map(|map| ("map", [map.flag, map.to].concat().into_bytes())));
     let (named, bound_to) = bindings(&p, &all, &roots, &maps);
+    let probe = if !settings.observe || p.stops && !named.is_empty() { probe(&p) } else { Vec::new() };
     let (messages, colour) = messages(&p, invocation);
     if p.is_query() {
         // Answers are in a language, too.
@@ -124,8 +125,7 @@ pub fn action(
         output: p.result().map(|o| at(&o)),
         dep_info: dep_info.filter(|_| !settings.observe),
         scratch_file,
-        // A hit under observation has no use for it.
-        probe: if settings.observe { Vec::new() } else { probe(&p) },
+        probe,
         texts,
         settles: p.sources.iter().map(|s| at(s)).collect(),
         // gcc's LTO has make run in its scratch directory: what else lies there is nothing to it.
@@ -293,6 +293,15 @@ fn declarable(p: &Parsed, invocation: &Invocation, settings: &Settings) -> Resul
 fn probe(p: &Parsed) -> Vec<OsString> {
     let source = p.sources.first().map(|source| source.clone().into_os_string());
     p.probe.iter().cloned().chain(["-E", "-v"].map(OsString::from)).chain(source).collect()
+}
+
+/// Whether a compiler that is asked by these arguments does nothing but tell: one that is given flags or variables which are
+/// not known might write files.
+pub fn only_tells(probe: &[OsString], invocation: &Invocation, settings: &Settings) -> bool {
+    let mut p = parse(probe, false);
+    p.flags.retain(|flag| flag != "-E" && flag != "-v");
+    p.output.get_or_insert_default();
+    declarable(&p, invocation, settings).is_ok()
 }
 
 /// Sources that the declared mode knows.
