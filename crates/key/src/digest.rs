@@ -1,7 +1,45 @@
 //! BLAKE3 digests and framed hashing: every hashed value carries its length, so no two sequences of fields collide.
 
+use blake3::hazmat::{self, HasherExt};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io;
+
+/// Fills a buffer with the bytes at an offset.
+pub type ReadAt<'a> = dyn Fn(&mut [u8], u64) -> io::Result<()> + Sync + 'a;
+
+/// As much as one thread hashes in less time than it takes to start another.
+const PART: u64 = 8 << 20;
+
+type Halves = (hazmat::ChainingValue, hazmat::ChainingValue);
+
+/// Of BLAKE3's tree over the bytes from `offset`, the values below the topmost node.
+fn halves(offset: u64, len: u64, read_at: &ReadAt<'_>) -> io::Result<Halves> {
+    let left = hazmat::left_subtree_len(len);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| subtree(offset, left, read_at));
+        let right = subtree(offset + left, len - left, read_at)?;
+        let left = other.join().map_err(|_| io::Error::other("a thread that hashed panicked"))??;
+        Ok((left, right))
+    })
+}
+
+fn subtree(offset: u64, len: u64, read_at: &ReadAt<'_>) -> io::Result<hazmat::ChainingValue> {
+    if len > PART {
+        let (left, right) = halves(offset, len, read_at)?;
+        return Ok(hazmat::merge_subtrees_non_root(&left, &right, hazmat::Mode::Hash));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(offset);
+    let (mut buf, mut done) = (vec![0; 64 * 1024], 0);
+    while done < len {
+        let piece = (len - done).min(buf.len() as u64) as usize;
+        read_at(&mut buf[..piece], offset + done)?;
+        hasher.update(&buf[..piece]);
+        done += piece as u64;
+    }
+    Ok(hasher.finalize_non_root())
+}
 
 /// A BLAKE3 digest of content, or of framed fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +63,17 @@ impl Digest {
                 Err(e) => return Err(e),
             };
         }
+    }
+
+    /// Of `len` bytes that `read_at` gives from an offset, on several threads where there is much of it; equal to
+    /// [`Digest::of`] of the same bytes.
+    pub fn of_parts(len: u64, read_at: &ReadAt<'_>) -> io::Result<Digest> {
+        if len <= PART {
+            let mut data = vec![0; len as usize];
+            return read_at(&mut data, 0).map(|()| Digest::of(&data));
+        }
+        let (left, right) = halves(0, len, read_at)?;
+        Ok(Digest(*hazmat::merge_subtrees_root(&left, &right, hazmat::Mode::Hash).as_bytes()))
     }
 
     pub const fn from_bytes(bytes: [u8; 32]) -> Digest {
@@ -105,6 +154,23 @@ mod tests {
         let h = |a: &[u8], b: &[u8]| Framed::new("t").put(a).put(b).finish();
         assert_ne!(h(b"ab", b"c"), h(b"a", b"bc"));
         assert_ne!(h(b"", b"x"), h(b"x", b""));
+    }
+
+    /// Guards: how the bytes come makes no difference, and what can't be read is an error.
+    #[test]
+    fn digests_of_parts() {
+        let data: Vec<u8> = (0..(3 * PART + 12345)).map(|n| ((n * n) >> 7) as u8).collect();
+        let of = |len: u64| {
+            Digest::of_parts(len, &|buf: &mut [u8], at: u64| {
+                let there = data.get(at as usize..at as usize + buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+                buf.copy_from_slice(there);
+                Ok(())
+            })
+        };
+        for len in [0, 1, PART, PART + 1, 2 * PART, 2 * PART + 1, 3 * PART - 1, data.len() as u64] {
+            assert_eq!(of(len).unwrap(), Digest::of(&data[..len as usize]), "{len}");
+        }
+        assert!(of(data.len() as u64 + 1).is_err());
     }
 
     #[test]
