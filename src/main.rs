@@ -13,8 +13,8 @@ enum Role<'a> {
     Compiler(&'a [OsString]),
     /// `kache --build-script REAL ARGV0 ARGS…`, from the launcher.
     BuildScript(&'a [OsString]),
-    /// `kache --make-spares DIGEST…`, from a hit.
-    Spares(&'a [OsString]),
+    /// `kache --make-spares PID DIGEST…`, from a hit.
+    Spares(&'a OsString, &'a [OsString]),
     /// `kache run [OPTIONS] -- COMMAND…`.
     Run(kache_engine::Asked),
     /// `kache --version`: of this binary itself, so that a different `kache-cli` beside it shows.
@@ -29,7 +29,7 @@ fn role(args: &[OsString]) -> Role<'_> {
     }
     match args.get(1) {
         Some(first) if first == kache_engine::BUILD_SCRIPT_ROLE && args.len() > 2 => Role::BuildScript(&args[2..]),
-        Some(first) if first == kache_engine::SPARES_ROLE => Role::Spares(&args[2..]),
+        Some(first) if first == kache_engine::SPARES_ROLE && args.len() > 3 => Role::Spares(&args[2], &args[3..]),
         Some(first) if args.len() == 2 && (first == "--version" || first == "-V") => Role::Version,
         Some(first) if first == kache_engine::RUN_ROLE => match kache_engine::Asked::parse(&args[2..]) {
             Some(asked) => Role::Run(asked),
@@ -53,7 +53,7 @@ extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
     match role(&invocation.args) {
         Role::Compiler(args) => kache_engine::compile(&invocation, &settings(&invocation), args),
         Role::BuildScript(args) => kache_engine::build_script(&invocation, &settings(&invocation), args),
-        Role::Spares(digests) => kache_engine::make_spares(&settings(&invocation), digests),
+        Role::Spares(build, digests) => kache_engine::make_spares(&settings(&invocation), build, digests),
         Role::Run(asked) => kache_engine::command(&invocation, &settings(&invocation), &asked),
         Role::Version => {
             println!("kache {}", env!("CARGO_PKG_VERSION"));

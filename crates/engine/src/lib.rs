@@ -106,13 +106,19 @@ pub fn compile(invocation: &Invocation, settings: &Settings, args: &[OsString]) 
     session.serve(described, plain)
 }
 
-/// What a hit starts, detached: makes the spares of these blobs.
-pub fn make_spares(settings: &Settings, digests: &[OsString]) -> i32 {
+/// What a hit starts, detached: makes the spares of these blobs, when the build that it was part of is over.
+pub fn make_spares(settings: &Settings, build: &OsString, digests: &[OsString]) -> i32 {
     kache_os::yield_to_others();
+    if let Some(build) = build.to_str().and_then(|pid| pid.parse().ok()) {
+        kache_os::wait_for_process(build, LONGEST_BUILD);
+    }
     let digests: Vec<Digest> = digests.iter().filter_map(|hex| Digest::from_hex(hex.to_str()?)).collect();
     let store = Store::new(&settings.cache_dir, settings.kill_at);
     store.make_spares(&digests, spare_limit(settings)).is_err().into()
 }
+
+/// A spare is made beside a build that takes longer.
+const LONGEST_BUILD: Duration = Duration::from_secs(60);
 
 /// Bytes. Spares take no more than a twentieth of the cache's size limit.
 fn spare_limit(settings: &Settings) -> u64 {
@@ -390,10 +396,11 @@ impl<'a> Session<'a> {
     }
 
     /// The copies that the next tree will get are made when nobody waits for them.
-    fn order_spares(&self, large: &[Digest]) {
+    pub(crate) fn order_spares(&self, large: &[Digest]) {
         if let (true, false, Ok(me)) = (self.settings.spares, large.is_empty(), std::env::current_exe()) {
-            let digests: Vec<String> = large.iter().map(Digest::hex).collect();
-            let args: Vec<&str> = std::iter::once(SPARES_ROLE).chain(digests.iter().map(String::as_str)).collect();
+            let mut args = vec![SPARES_ROLE.to_owned(), kache_os::parent_process_id().to_string()];
+            args.extend(large.iter().map(Digest::hex));
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let _ = kache_os::start_detached(&me, &args);
         }
     }

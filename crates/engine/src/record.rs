@@ -2,6 +2,7 @@
 
 use crate::action::{Action, Kind, Outputs};
 use crate::reason::{Reason, Why};
+use crate::restore::is_metadata;
 use crate::run::{Ran, STREAM_LIMIT, said_something};
 use crate::scan::Scan;
 use crate::sources::{self, Variables};
@@ -325,7 +326,8 @@ impl Session<'_> {
             return Ok(OutputKind::Text { data, form, executable });
         }
         leaked.extend(scanned(action).leaks(&data));
-        if data.len() as u64 <= INLINE && !shared {
+        // Metadata is a blob, however small: others may be sealed links only where it is one.
+        if data.len() as u64 <= INLINE && !shared && !is_metadata(place) {
             return Ok(OutputKind::File { data: Data::Inline(data), executable });
         }
         let digest = Digest::of(&data);
@@ -383,8 +385,16 @@ impl Session<'_> {
     }
 
     fn remember_output(&self, action: &Action, found: &Found) {
-        if let (OutputKind::File { executable, .. }, false) = (&found.output.kind, found.output.shared) {
+        if let (OutputKind::File { data, executable }, false) = (&found.output.kind, found.output.shared) {
             self.keep_program(action, &found.place, *executable);
+            // Metadata that will not be a sealed link is small beside the rest, and others wait for it.
+            if let Data::Blob { digest, size } = data
+                && is_metadata(&found.place)
+                && self.invocation.var("OUT_DIR").is_some()
+                && self.wants_spare(&found.place, digest, *size)
+            {
+                self.order_spares(&[*digest]);
+            }
         }
         let digest = match &found.output.kind {
             OutputKind::File { data: Data::Blob { digest, .. }, .. } => *digest,

@@ -121,7 +121,7 @@ impl Session<'_> {
         let mut ready = Vec::with_capacity(entry.outputs.len());
         for output in &entry.outputs {
             let place = world.place(&output.path)?;
-            let share = output.shared || all_sealed && place.extension().is_some_and(|e| e == "rmeta");
+            let share = output.shared || all_sealed && is_metadata(&place);
             ready.push((
                 place,
                 match &output.kind {
@@ -188,10 +188,11 @@ impl Session<'_> {
             Ok(match what {
                 Ready::Blob { digest, size, executable, share } => {
                     let spare = self.settings.spares && !self.settings.verify_restores;
-                    let how = How { executable: *executable, share: *share, spare };
+                    // rustc replaces metadata by a rename, but not where a file can't be written to.
+                    let how = How { executable: *executable, share: *share, writable: is_metadata(place), spare };
                     let mut placed = self.store.place_blob(digest, *size, place, how)?;
-                    if spare && placed.method == Method::Copy && self.store.same_device(place) {
-                        if self.store.wants_spare(digest, *size, spare_limit(self.settings)) {
+                    if spare && placed.method == Method::Copy {
+                        if self.wants_spare(place, digest, *size) {
                             restored.large.push(**digest);
                         }
                         self.keep_program(action, place, *executable);
@@ -232,6 +233,12 @@ impl Session<'_> {
         Ok(())
     }
 
+    pub(crate) fn wants_spare(&self, place: &Path, digest: &Digest, size: u64) -> bool {
+        self.settings.spares
+            && self.store.same_device(place)
+            && self.store.wants_spare(digest, size, spare_limit(self.settings))
+    }
+
     /// Keeps a program for when its tree is removed and made anew. Nothing else: what is read as an input must keep its
     /// ctime, which a second link moves.
     pub(crate) fn keep_program(&self, action: &Action, place: &Path, executable: bool) {
@@ -253,6 +260,10 @@ impl Session<'_> {
     pub(crate) fn put_launcher(&self, place: &Path) -> io::Result<()> {
         self.store.place_bytes(kache_observe::LAUNCHER, place, true).map(drop)
     }
+}
+
+pub fn is_metadata(place: &Path) -> bool {
+    place.extension().is_some_and(|e| e == "rmeta")
 }
 
 /// What a compiler would replace or overwrite without a trace: nothing, or a file of our own with an ordinary mode. Into a

@@ -702,6 +702,15 @@ pub fn start_detached(program: &Path, args: &[&str]) -> io::Result<()> {
     command.process_group(0).spawn().map(drop)
 }
 
+/// Waits until the process is gone, at most this long.
+pub fn wait_for_process(id: i32, limit: Duration) {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let Some(process) = Pid::from_raw(id).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+    let limit = rustix::event::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: 0 };
+    let _ =
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)], Some(&limit));
+}
+
 /// Lets every other process go first (nice(2)).
 pub fn yield_to_others() {
     let _ = rustix::process::nice(19);

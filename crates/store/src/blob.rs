@@ -23,6 +23,8 @@ pub struct How {
     pub executable: bool,
     /// The inode may be the store's.
     pub share: bool,
+    /// Also then it gets the mode that the umask gives: a tool that would replace it looks whether it may write to it.
+    pub writable: bool,
     /// It may be a spare.
     pub spare: bool,
 }
@@ -130,11 +132,15 @@ impl Store {
 
     /// Puts a checked blob of `size` bytes at `dest`, atomically.
     pub fn place_blob(&self, digest: &Digest, size: u64, dest: &Path, how: How) -> io::Result<Placed> {
-        let How { executable, share, spare } = how;
+        let How { executable, share, writable, spare } = how;
         let blob = self.blob_path(digest);
         // A reflink gives each tree its own inode for nothing; a link is the next best, for those that may share.
         if share && !self.can_clone(&blob, dest)? && self.link(&blob, dest)? {
-            return Ok(Placed { method: Method::Link, meta: kache_os::lstat(dest)? });
+            let meta = kache_os::lstat(dest)?;
+            let mode = plain_mode(executable) & !kache_os::umask();
+            if !writable || meta.mode == mode || kache_os::set_mode(dest, mode).is_ok() {
+                return Ok(Placed { method: Method::Link, meta });
+            }
         }
         let method = std::cell::Cell::new(Method::Copy);
         let mode = plain_mode(executable);

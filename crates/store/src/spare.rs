@@ -4,7 +4,7 @@
 //! spends most of its time on: the memory it goes to must be found first. There are two kinds of spares:
 //!
 //! - *Made ahead*: when a large blob was copied into a tree, a detached process makes the copy that the next tree will
-//!   get. What was restored once is restored again; what is only stored gets none. Such a spare bears the seal until it is
+//!   get. What was restored once is restored again; of what is only stored, metadata gets one. Such a spare bears the seal until it is
 //!   taken, and the name of the boot it was made under: nobody waits for it to reach the disk, and after a restart what
 //!   did is unknown.
 //! - *Kept*: a second link to a program in a tree, by the path it has there. When the tree was removed, what is made
@@ -16,11 +16,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// In bytes. Copying less takes no longer than starting a process that does.
-const AHEAD_FROM: u64 = 8 << 20;
-
-/// In bytes. Copying less takes hardly longer than looking after a second link.
-const KEPT_FROM: u64 = 1 << 20;
+/// In bytes. Copying less takes hardly longer than looking after a spare.
+const SPARE_FROM: u64 = 1 << 20;
 
 /// The directory of those that trees had. (A boot's name is longer.)
 const KEPT: &str = "kept";
@@ -44,14 +41,14 @@ impl Store {
     /// Moves a spare of the blob to `temp`, on its way to `dest`, with these permission bits and the time a tool would
     /// have left.
     pub(crate) fn take_spare(&self, digest: &Digest, size: u64, mode: u32, temp: &Path, dest: &Path) -> bool {
-        let take = |spare: PathBuf, whole: &dyn Fn(&mut File) -> io::Result<bool>| {
-            if size < KEPT_FROM || std::fs::rename(spare, temp).is_err() {
+        let take = |spare: PathBuf, whole: &dyn Fn(&File) -> io::Result<bool>| {
+            if size < SPARE_FROM || std::fs::rename(spare, temp).is_err() {
                 return false;
             }
             self.step();
             let ready = kache_os::open_as_new(temp).and_then(|file| {
-                let Some(mut file) = file else { return Ok(false) };
-                Ok(file.metadata()?.len() == size && whole(&mut file)? && kache_os::renew(&file, mode).is_ok())
+                let Some(file) = file else { return Ok(false) };
+                Ok(file.metadata()?.len() == size && whole(&file)? && kache_os::renew(&file, mode).is_ok())
             });
             let ready = ready.unwrap_or(false);
             if !ready {
@@ -60,8 +57,11 @@ impl Store {
             ready
         };
         // Reading takes a little longer than trusting a seal, but nothing has to be copied anew.
-        take(self.kept(dest), &|file| Ok(Digest::of_reader(file)? == *digest))
-            || take(self.made_ahead().join(digest.hex()), &|file| Ok(kache_os::fstat(&*file)?.mtime == SEAL))
+        let same = |file: &File| {
+            Ok(Digest::of_parts(size, &|buf: &mut [u8], at: u64| kache_os::read_at(file, buf, at))? == *digest)
+        };
+        take(self.kept(dest), &same)
+            || take(self.made_ahead().join(digest.hex()), &|file| Ok(kache_os::fstat(file)?.mtime == SEAL))
     }
 
     /// Keeps the file at `place`, as far as all spares together stay below `limit` bytes, for what will be restored there
@@ -70,7 +70,7 @@ impl Store {
         let (kept, meta) = (self.kept(place), kache_os::lstat(place)?);
         // One that is nobody's any more is as good; where files are cloned, none is wanted.
         let unused = || kache_os::lstat(&kept).is_ok_and(|kept| kept.links == 1 && kept.size == meta.size);
-        if meta.size < KEPT_FROM || !kache_os::never_clones(self.root()) || unused() {
+        if meta.size < SPARE_FROM || !kache_os::never_clones(self.root()) || unused() {
             return Ok(());
         }
         let temp = self.temp();
@@ -92,10 +92,11 @@ impl Store {
         Ok(taken + size <= limit.min(room))
     }
 
-    /// Whether a spare should be made of a blob of `size` bytes that was restored: there is none, and all spares together
-    /// would stay below `limit` bytes.
+    /// Whether a spare should be made of a blob of `size` bytes: it would have to be copied, there is none, and all spares
+    /// together would stay below `limit` bytes.
     pub fn wants_spare(&self, digest: &Digest, size: u64, limit: u64) -> bool {
-        size >= AHEAD_FROM
+        size >= SPARE_FROM
+            && kache_os::never_clones(self.root())
             && kache_os::lstat(&self.made_ahead().join(digest.hex())).is_err()
             && self.has_room(size, limit).unwrap_or(false)
     }
