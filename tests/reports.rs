@@ -393,6 +393,7 @@ fn target_directories_are_cleaned() {
         None => says(clean("-y").ok(), &["Removed 1 target directory"]),
     }
     assert!(!tree.path.join("target").exists());
+    assert!(files_below(&space.cache().join("v1/spares/kept")).is_empty(), "what was kept of it goes with it");
     assert_eq!(tree.read("named/target/file"), "mine");
     assert!(tree.path.join("other/CACHEDIR.TAG").exists());
     says(clean("-y").ok(), &["no target directory"]);

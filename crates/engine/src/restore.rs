@@ -234,7 +234,10 @@ impl Session<'_> {
     }
 
     pub(crate) fn wants_spare(&self, place: &Path, digest: &Digest, size: u64) -> bool {
+        // Copying less takes no longer than starting a process that does; but for metadata others wait.
+        let from: u64 = if is_metadata(place) { 1 << 20 } else { 8 << 20 };
         self.settings.spares
+            && size >= from
             && self.store.same_device(place)
             && self.store.wants_spare(digest, size, spare_limit(self.settings))
     }

@@ -12,6 +12,7 @@
 
 use crate::{SEAL, Store};
 use kache_key::Digest;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ impl Store {
         self.spares().join(kache_os::boot_id())
     }
 
-    fn kept(&self, place: &Path) -> PathBuf {
+    fn kept_of(&self, place: &Path) -> PathBuf {
         self.spares().join(KEPT).join(Digest::of(place.as_os_str().as_encoded_bytes()).hex())
     }
 
@@ -60,14 +61,14 @@ impl Store {
         let same = |file: &File| {
             Ok(Digest::of_parts(size, &|buf: &mut [u8], at: u64| kache_os::read_at(file, buf, at))? == *digest)
         };
-        take(self.kept(dest), &same)
+        take(self.kept_of(dest), &same)
             || take(self.made_ahead().join(digest.hex()), &|file| Ok(kache_os::fstat(file)?.mtime == SEAL))
     }
 
     /// Keeps the file at `place`, as far as all spares together stay below `limit` bytes, for what will be restored there
     /// when it is gone.
     pub fn keep_spare(&self, place: &Path, limit: u64) -> io::Result<()> {
-        let (kept, meta) = (self.kept(place), kache_os::lstat(place)?);
+        let (kept, meta) = (self.kept_of(place), kache_os::lstat(place)?);
         // One that is nobody's any more is as good; where files are cloned, none is wanted.
         let unused = || kache_os::lstat(&kept).is_ok_and(|kept| kept.links == 1 && kept.size == meta.size);
         if meta.size < SPARE_FROM || !kache_os::never_clones(self.root()) || unused() {
@@ -95,8 +96,7 @@ impl Store {
     /// Whether a spare should be made of a blob of `size` bytes: it would have to be copied, there is none, and all spares
     /// together would stay below `limit` bytes.
     pub fn wants_spare(&self, digest: &Digest, size: u64, limit: u64) -> bool {
-        size >= SPARE_FROM
-            && kache_os::never_clones(self.root())
+        kache_os::never_clones(self.root())
             && kache_os::lstat(&self.made_ahead().join(digest.hex())).is_err()
             && self.has_room(size, limit).unwrap_or(false)
     }
@@ -129,6 +129,21 @@ impl Store {
         match Digest::of_reader(&mut File::open(temp)?)? == *digest {
             true => kache_os::seal(&copy, 0o600, SEAL),
             false => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Files that are kept, as (device, inode), with the paths by which they are.
+    pub fn kept(&self) -> HashMap<(u64, u64), PathBuf> {
+        let all = self.each_spare().filter(|(digest, _)| digest.is_none());
+        all.filter_map(|(_, path)| kache_os::lstat(&path).ok().map(|m| ((m.dev, m.ino), path))).collect()
+    }
+
+    /// Lets go of what is kept of removed trees: who removes them for the space wants that, too.
+    pub fn release_kept(&self) {
+        for path in self.kept().into_values() {
+            if kache_os::lstat(&path).is_ok_and(|m| m.links == 1) {
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
 

@@ -122,6 +122,9 @@ pub fn run(args: Args, context: &Context, view: &mut View) -> Result<Done, Fail>
             }
         }
     }
+    if freed > 0 {
+        context.store.release_kept();
+    }
     view.progress_done();
     let removed = targets.iter().filter(|t| t.removed).count() as u64;
     if args.removal.json {
@@ -194,9 +197,11 @@ fn measure(path: PathBuf, meta: Meta, memo: &Memo, store: &Store, view: &mut Vie
             files.entry((meta.dev, meta.ino)).or_insert((file, meta, 0)).2 += 1;
         }
     }
-    for (path, meta, names) in files.into_values() {
+    let kept = store.kept();
+    for ((dev, inode), (path, meta, names)) in files {
         let bytes = meta.blocks * 512;
-        if meta.is_file() && names < meta.links {
+        let ours = names + u64::from(kept.contains_key(&(dev, inode)));
+        if meta.is_file() && ours < meta.links {
             target.linked_bytes += bytes;
             continue;
         }
