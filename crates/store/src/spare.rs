@@ -42,8 +42,11 @@ impl Store {
     /// Moves a spare of the blob to `temp`, on its way to `dest`, with these permission bits and the time a tool would
     /// have left.
     pub(crate) fn take_spare(&self, digest: &Digest, size: u64, mode: u32, temp: &Path, dest: &Path) -> bool {
+        if size < SPARE_FROM {
+            return false;
+        }
         let take = |spare: PathBuf, whole: &dyn Fn(&File) -> io::Result<bool>| {
-            if size < SPARE_FROM || std::fs::rename(spare, temp).is_err() {
+            if std::fs::rename(spare, temp).is_err() {
                 return false;
             }
             self.step();
