@@ -8,7 +8,7 @@ use crate::{Ending, Session, spare_limit};
 use kache_config::LogLevel;
 use kache_key::{Digest, Form};
 use kache_os::{Method, Stream};
-use kache_store::{Data, Entry, How, OutputKind, Placed};
+use kache_store::{Data, Entry, How, OutputKind, Placed, spare_from};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -234,8 +234,7 @@ impl Session<'_> {
     }
 
     pub(crate) fn wants_spare(&self, place: &Path, digest: &Digest, size: u64) -> bool {
-        // Copying less takes no longer than starting a process that does; but for metadata others wait.
-        let from: u64 = if is_metadata(place) { 1 << 20 } else { 8 << 20 };
+        let from = if is_metadata(place) { spare_from::AWAITED } else { spare_from::UNAWAITED };
         self.settings.spares
             && size >= from
             && self.store.same_device(place)

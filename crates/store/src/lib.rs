@@ -33,6 +33,7 @@ pub use entry::{Data, Entry, Inputs, Output, OutputKind};
 pub use event::{Day, Event, Outcome};
 pub use gc::{Found, GcReport, KINDS, Limits, SHARDS, Usage, VerifyReport};
 pub use memo::{Memo, Remembered};
+pub use spare::spare_from;
 
 use kache_key::{Digest, PathSet};
 use kache_os::Lock;

@@ -17,8 +17,15 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// In bytes. Copying less takes hardly longer than looking after a spare.
-const SPARE_FROM: u64 = 1 << 20;
+/// From how many bytes on spares are worth it.
+pub mod spare_from {
+    /// Kept, or taken at all: copying less takes hardly longer than looking after a spare.
+    pub const ANY: u64 = 1 << 20;
+    /// Made ahead of what other actions wait for: they begin sooner.
+    pub const AWAITED: u64 = ANY;
+    /// Made ahead of all else: copying less takes no longer than starting a process that does.
+    pub const UNAWAITED: u64 = 8 << 20;
+}
 
 /// The directory of those that trees had. (A boot's name is longer.)
 const KEPT: &str = "kept";
@@ -42,7 +49,7 @@ impl Store {
     /// Moves a spare of the blob to `temp`, on its way to `dest`, with these permission bits and the time a tool would
     /// have left.
     pub(crate) fn take_spare(&self, digest: &Digest, size: u64, mode: u32, temp: &Path, dest: &Path) -> bool {
-        if size < SPARE_FROM {
+        if size < spare_from::ANY {
             return false;
         }
         let take = |spare: PathBuf, whole: &dyn Fn(&File) -> io::Result<bool>| {
@@ -74,7 +81,7 @@ impl Store {
         let (kept, meta) = (self.kept_of(place), kache_os::lstat(place)?);
         // One that is nobody's any more is as good; where files are cloned, none is wanted.
         let unused = || kache_os::lstat(&kept).is_ok_and(|kept| kept.links == 1 && kept.size == meta.size);
-        if meta.size < SPARE_FROM || !kache_os::never_clones(self.root()) || unused() {
+        if meta.size < spare_from::ANY || !kache_os::never_clones(self.root()) || unused() {
             return Ok(());
         }
         let temp = self.temp();
