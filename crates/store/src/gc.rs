@@ -3,6 +3,7 @@
 //! Runs off the build path, one at a time under a lock. Builds never wait for it: whatever it removes between a build's
 //! lookup and its restore is a miss there.
 
+use crate::spare::Spare;
 use crate::{Entry, Inputs, Store, record};
 use kache_key::{Digest, PathSet};
 use kache_os::Lock;
@@ -254,10 +255,11 @@ impl Store {
             progress(done, total as u64);
         }
         // What a tree may still write to is read when it is taken.
-        for (digest, path) in self.each_spare().filter(|(digest, _)| digest.is_some()) {
+        for (spare, path) in self.each_spare() {
+            let Spare::Ahead(digest) = spare else { continue };
             let is = File::open(&path).and_then(|mut file| Digest::of_reader(&mut file));
             // Taken since it was listed?
-            if is.ok() != digest && kache_os::lstat(&path).is_ok() {
+            if is.ok() != Some(digest) && kache_os::lstat(&path).is_ok() {
                 damaged.push(path);
             }
         }

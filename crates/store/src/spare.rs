@@ -4,9 +4,9 @@
 //! spends most of its time on: the memory it goes to must be found first. There are two kinds of spares:
 //!
 //! - *Made ahead*: when a large blob was copied into a tree, a detached process makes the copy that the next tree will
-//!   get. What was restored once is restored again; of what is only stored, metadata gets one. Such a spare bears the seal until it is
-//!   taken, and the name of the boot it was made under: nobody waits for it to reach the disk, and after a restart what
-//!   did is unknown.
+//!   get. What was restored once is restored again; of what is only stored, metadata gets one. Such a spare bears the
+//!   seal until it is taken, and the name of the boot it was made under: nobody waits for it to reach the disk, and
+//!   after a restart what did is unknown.
 //! - *Kept*: a second link to a program in a tree, by the path it has there. When the tree was removed, what is made
 //!   anew at that path gets its old file back. It was the tree's own till then: its bytes are read before it is used.
 
@@ -33,6 +33,16 @@ const KEPT: &str = "kept";
 /// Spares take no more than this part of the free disk.
 const PART_OF_ROOM: u64 = 16;
 
+/// What a file among the spares is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spare {
+    Kept,
+    /// Made ahead, of this blob, under this boot.
+    Ahead(Digest),
+    /// Never taken: made under another boot, or nobody's.
+    Useless,
+}
+
 impl Store {
     fn spares(&self) -> PathBuf {
         self.root().join("spares")
@@ -46,8 +56,8 @@ impl Store {
         self.spares().join(KEPT).join(Digest::of(place.as_os_str().as_encoded_bytes()).hex())
     }
 
-    /// Moves a spare of the blob to `temp`, on its way to `dest`, with these permission bits and the time a tool would
-    /// have left.
+    /// Moves a spare of the blob to `temp`, on its way to `dest`, with these permission bits and the time a tool
+    /// would have left.
     pub(crate) fn take_spare(&self, digest: &Digest, size: u64, mode: u32, temp: &Path, dest: &Path) -> bool {
         if size < spare_from::ANY {
             return false;
@@ -75,8 +85,8 @@ impl Store {
             || take(self.made_ahead().join(digest.hex()), &|file| Ok(kache_os::fstat(file)?.mtime == SEAL))
     }
 
-    /// Keeps the file at `place`, as far as all spares together stay below `limit` bytes, for what will be restored there
-    /// when it is gone.
+    /// Keeps the file at `place`, as far as all spares together stay below `limit` bytes, for what will be restored
+    /// there when it is gone.
     pub fn keep_spare(&self, place: &Path, limit: u64) -> io::Result<()> {
         let (kept, meta) = (self.kept_of(place), kache_os::lstat(place)?);
         // One that is nobody's any more is as good; where files are cloned, none is wanted.
@@ -103,8 +113,8 @@ impl Store {
         Ok(taken + size <= limit.min(room))
     }
 
-    /// Whether a spare should be made of a blob of `size` bytes: it would have to be copied, there is none, and all spares
-    /// together would stay below `limit` bytes.
+    /// Whether a spare should be made of a blob of `size` bytes: it would have to be copied, there is none, and all
+    /// spares together would stay below `limit` bytes.
     pub fn wants_spare(&self, digest: &Digest, size: u64, limit: u64) -> bool {
         kache_os::never_clones(self.root())
             && kache_os::lstat(&self.made_ahead().join(digest.hex())).is_err()
@@ -144,7 +154,7 @@ impl Store {
 
     /// Files that are kept, as (device, inode), with the paths by which they are.
     pub fn kept(&self) -> HashMap<(u64, u64), PathBuf> {
-        let all = self.each_spare().filter(|(digest, _)| digest.is_none());
+        let all = self.each_spare().filter(|(spare, _)| *spare == Spare::Kept);
         all.filter_map(|(_, path)| kache_os::lstat(&path).ok().map(|m| ((m.dev, m.ino), path))).collect()
     }
 
@@ -163,28 +173,30 @@ impl Store {
         alone.map(|meta| meta.blocks * 512).sum()
     }
 
-    /// Paths of all spares, with the digest of what they should hold where their names tell it.
-    pub(crate) fn each_spare(&self) -> impl Iterator<Item = (Option<Digest>, PathBuf)> {
+    /// All files among the spares.
+    pub(crate) fn each_spare(&self) -> impl Iterator<Item = (Spare, PathBuf)> {
         let inside = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        inside(self.spares()).flat_map(inside).map(|path| {
-            let is_kept = path.parent().is_some_and(|dir| dir.ends_with(KEPT));
-            let name = path.file_name().filter(|_| !is_kept).map(|name| name.to_string_lossy().into_owned());
-            (name.and_then(|name| Digest::from_hex(&name)), path)
+        let ahead = self.made_ahead();
+        inside(self.spares()).flat_map(inside).map(move |path| {
+            let named = path.file_name().and_then(|name| Digest::from_hex(&name.to_string_lossy()));
+            let spare = match (path.parent(), named) {
+                (Some(dir), Some(_)) if dir.ends_with(KEPT) => Spare::Kept,
+                (Some(dir), Some(digest)) if dir == ahead => Spare::Ahead(digest),
+                _ => Spare::Useless,
+            };
+            (spare, path)
         })
     }
 
-    /// Removes spares of other boots, of blobs that are gone, and those that nobody took since the time `since`.
+    /// Removes useless spares, those of blobs that are gone, and those that nobody has or took since the time `since`.
     pub(crate) fn sweep_spares(&self, since: i64) {
-        let kept = self.spares().join(KEPT);
-        for (digest, path) in self.each_spare() {
+        for (spare, path) in self.each_spare() {
             let Ok(meta) = kache_os::lstat(&path) else { continue };
-            let wanted = match path.starts_with(&kept) {
-                true => meta.links > 1 || meta.ctime.sec >= since,
-                false => {
-                    digest.is_some_and(|d| self.blob_path(&d).exists())
-                        && path.starts_with(self.made_ahead())
-                        && meta.ctime.sec >= since
-                }
+            let recent = meta.ctime.sec >= since;
+            let wanted = match spare {
+                Spare::Kept => meta.links > 1 || recent,
+                Spare::Ahead(digest) => recent && self.blob_path(&digest).exists(),
+                Spare::Useless => false,
             };
             if !wanted {
                 let _ = std::fs::remove_file(&path);
