@@ -319,26 +319,28 @@ pub fn open_as_new(path: &Path) -> io::Result<Option<File>> {
     Ok((plain && bare && (stat.st_uid, stat.st_gid) == ours).then_some(file))
 }
 
+/// The kernel's "now", as the times of a file.
+const NOW: rfs::Timestamps = {
+    let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };
+    rfs::Timestamps { last_access: now, last_modification: now }
+};
+
 /// Sets permission bits, and the kernel's "now" as the times.
 pub fn renew(file: &File, mode: u32) -> io::Result<()> {
     rfs::fchmod(file, Mode::from_raw_mode(mode))?;
-    let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };
-    Ok(rfs::futimens(file, &rfs::Timestamps { last_access: now, last_modification: now })?)
+    Ok(rfs::futimens(file, &NOW)?)
 }
 
 /// Gives the file the kernel's "now" as its times.
 pub fn touch(path: &Path) -> io::Result<()> {
-    let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };
-    let times = rfs::Timestamps { last_access: now, last_modification: now };
-    Ok(rfs::utimensat(CWD, path, &times, AtFlags::empty())?)
+    Ok(rfs::utimensat(CWD, path, &NOW, AtFlags::empty())?)
 }
 
 /// The kernel's "now" on the clock that stamps files, read by stamping a memory file (never computed: since Linux 6.13
 /// file stamps and clock reads can differ by milliseconds).
 pub fn file_clock() -> io::Result<Stamp> {
     let fd = rfs::memfd_create("kache-clock", rfs::MemfdFlags::CLOEXEC)?;
-    let now = rfs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW };
-    rfs::futimens(&fd, &rfs::Timestamps { last_access: now, last_modification: now })?;
+    rfs::futimens(&fd, &NOW)?;
     Ok(fstat(&fd)?.mtime)
 }
 
