@@ -1,8 +1,8 @@
 //! Recording: from a finished run to blobs, an entry and a path set.
 
 use crate::action::{Action, Kind, Outputs};
+use crate::adapter::rustc::is_metadata;
 use crate::reason::{Reason, Why};
-use crate::restore::is_metadata;
 use crate::run::{Ran, STREAM_LIMIT, said_something};
 use crate::scan::Scan;
 use crate::sources::{self, Variables};

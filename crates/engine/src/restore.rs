@@ -2,6 +2,7 @@
 
 use crate::action::{Action, Outputs};
 use crate::adapter::cc;
+use crate::adapter::rustc::is_metadata;
 use crate::sources;
 use crate::world::World;
 use crate::{Ending, Session, spare_limit};
@@ -262,10 +263,6 @@ impl Session<'_> {
     pub(crate) fn put_launcher(&self, place: &Path) -> io::Result<()> {
         self.store.place_bytes(kache_observe::LAUNCHER, place, true).map(drop)
     }
-}
-
-pub fn is_metadata(place: &Path) -> bool {
-    place.extension().is_some_and(|e| e == "rmeta")
 }
 
 /// What a compiler would replace or overwrite without a trace: nothing, or a file of our own with an ordinary mode. Into a

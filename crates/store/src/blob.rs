@@ -133,23 +133,22 @@ impl Store {
     /// Puts a checked blob of `size` bytes at `dest`, atomically.
     pub fn place_blob(&self, digest: &Digest, size: u64, dest: &Path, how: How) -> io::Result<Placed> {
         let How { executable, share, writable, spare } = how;
-        let blob = self.blob_path(digest);
+        let (blob, plain) = (self.blob_path(digest), plain_mode(executable));
+        let mode = plain & !kache_os::umask();
         // A reflink gives each tree its own inode for nothing; a link is the next best, for those that may share.
         if share && !self.can_clone(&blob, dest)? && self.link(&blob, dest)? {
             let meta = kache_os::lstat(dest)?;
-            let mode = plain_mode(executable) & !kache_os::umask();
             if !writable || meta.mode == mode || kache_os::set_mode(dest, mode).is_ok() {
                 return Ok(Placed { method: Method::Link, meta });
             }
         }
         let method = std::cell::Cell::new(Method::Copy);
-        let mode = plain_mode(executable);
         self.write_into(dest, |temp| {
-            if spare && self.take_spare(digest, size, mode & !kache_os::umask(), temp, dest) {
+            if spare && self.take_spare(digest, size, mode, temp, dest) {
                 return Ok(());
             }
             let source = File::open(&blob)?;
-            let mut file = kache_os::create_new(temp, mode)?;
+            let mut file = kache_os::create_new(temp, plain)?;
             method.set(kache_os::fill(&source, &mut file, self.clones.load(Ordering::Relaxed) != NO)?);
             self.clones.store(if method.get() == Method::Reflink { YES } else { NO }, Ordering::Relaxed);
             Ok(())

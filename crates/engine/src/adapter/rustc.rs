@@ -565,6 +565,10 @@ pub fn is_tool(program: &OsStr) -> bool {
     name == "rustc" || name == "clippy-driver"
 }
 
+pub fn is_metadata(output: &Path) -> bool {
+    output.extension().is_some_and(|e| e == "rmeta")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
