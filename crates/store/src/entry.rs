@@ -73,10 +73,10 @@ impl Entry {
         self.data().map(|data| if let Data::Inline(bytes) = data { bytes.len() as u64 } else { 0 }).sum()
     }
 
-    /// Digest of everything that is restored, in stored form: equal for two runs that gave the same.
-    pub fn outputs_digest(&self) -> Digest {
+    /// Digest of everything that is restored, in stored form: equal for two runs that gave the same, and for no others.
+    pub fn outputs_digest(&self) -> Option<Digest> {
         let parts = (&self.outputs, &self.stdout, &self.stderr);
-        Digest::of(&postcard::to_stdvec(&parts).unwrap_or_default())
+        postcard::to_stdvec(&parts).ok().map(|bytes| Digest::of(&bytes))
     }
 }
 
