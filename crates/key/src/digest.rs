@@ -11,22 +11,30 @@ pub type ReadAt<'a> = dyn Fn(&mut [u8], u64) -> io::Result<()> + Sync + 'a;
 /// As much as one thread hashes in less time than it takes to start another.
 const PART: u64 = 8 << 20;
 
+/// So often is what is hashed divided: among sixteen threads at most, however much it says it is.
+const DIVISIONS: u32 = 4;
+
 type Halves = (hazmat::ChainingValue, hazmat::ChainingValue);
 
 /// Of BLAKE3's tree over the bytes from `offset`, the values below the topmost node.
-fn halves(offset: u64, len: u64, read_at: &ReadAt<'_>) -> io::Result<Halves> {
+fn halves(offset: u64, len: u64, divisions: u32, read_at: &ReadAt<'_>) -> io::Result<Halves> {
     let left = hazmat::left_subtree_len(len);
+    let first = || subtree(offset, left, divisions, read_at);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| subtree(offset, left, read_at));
-        let right = subtree(offset + left, len - left, read_at)?;
-        let left = other.join().map_err(|_| io::Error::other("a thread that hashed panicked"))??;
+        let other = std::thread::Builder::new().spawn_scoped(scope, first);
+        let right = subtree(offset + left, len - left, divisions, read_at)?;
+        let left = match other {
+            Ok(other) => other.join().map_err(|_| io::Error::other("a thread that hashed panicked"))??,
+            // No more threads may be started.
+            Err(_) => first()?,
+        };
         Ok((left, right))
     })
 }
 
-fn subtree(offset: u64, len: u64, read_at: &ReadAt<'_>) -> io::Result<hazmat::ChainingValue> {
-    if len > PART {
-        let (left, right) = halves(offset, len, read_at)?;
+fn subtree(offset: u64, len: u64, divisions: u32, read_at: &ReadAt<'_>) -> io::Result<hazmat::ChainingValue> {
+    if len > PART && divisions > 0 {
+        let (left, right) = halves(offset, len, divisions - 1, read_at)?;
         return Ok(hazmat::merge_subtrees_non_root(&left, &right, hazmat::Mode::Hash));
     }
     let mut hasher = blake3::Hasher::new();
@@ -72,7 +80,7 @@ impl Digest {
             let mut data = vec![0; len as usize];
             return read_at(&mut data, 0).map(|()| Digest::of(&data));
         }
-        let (left, right) = halves(0, len, read_at)?;
+        let (left, right) = halves(0, len, DIVISIONS - 1, read_at)?;
         Ok(Digest(*hazmat::merge_subtrees_root(&left, &right, hazmat::Mode::Hash).as_bytes()))
     }
 
@@ -160,17 +168,18 @@ mod tests {
     #[test]
     fn digests_of_parts() {
         let data: Vec<u8> = (0..(3 * PART + 12345)).map(|n| ((n * n) >> 7) as u8).collect();
-        let of = |len: u64| {
-            Digest::of_parts(len, &|buf: &mut [u8], at: u64| {
-                let there = data.get(at as usize..at as usize + buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-                buf.copy_from_slice(there);
-                Ok(())
-            })
+        let read_at = |buf: &mut [u8], at: u64| {
+            let there = data.get(at as usize..at as usize + buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            buf.copy_from_slice(there);
+            Ok(())
         };
+        let of = |len: u64| Digest::of_parts(len, &read_at);
         for len in [0, 1, PART, PART + 1, 2 * PART, 2 * PART + 1, 3 * PART - 1, data.len() as u64] {
             assert_eq!(of(len).unwrap(), Digest::of(&data[..len as usize]), "{len}");
         }
         assert!(of(data.len() as u64 + 1).is_err());
+        let divided = |times: u32| halves(0, data.len() as u64, times, &read_at).unwrap();
+        assert!(divided(0) == divided(1) && divided(0) == divided(2));
     }
 
     #[test]
