@@ -36,6 +36,11 @@ pub struct Placed {
     pub meta: Meta,
 }
 
+/// Of an open file's bytes, on several threads where there are many.
+pub fn digest_of(file: &File) -> io::Result<Digest> {
+    Digest::of_parts(kache_os::fstat(file)?.size, &|buf: &mut [u8], at: u64| kache_os::read_at(file, buf, at))
+}
+
 fn sealed_mode(executable: bool) -> u32 {
     if executable { 0o555 } else { 0o444 }
 }
@@ -105,14 +110,15 @@ impl Store {
         if !reread && meta.is_file() && meta.size == size && meta.mtime == SEAL {
             return true;
         }
-        let rehashed = File::open(&path).and_then(|mut file| {
-            let same = meta.is_file() && Digest::of_reader(&mut file)? == *digest;
+        let rehashed = || {
+            let file = File::open(&path)?;
+            let same = digest_of(&file)? == *digest;
             if same && meta.mtime != SEAL {
                 kache_os::seal(&file, sealed_mode(meta.mode & 0o100 != 0), SEAL)?;
             }
-            Ok(same)
-        });
-        let whole = rehashed.unwrap_or(false);
+            io::Result::Ok(same)
+        };
+        let whole = meta.is_file() && rehashed().unwrap_or(false);
         if !whole {
             let _ = std::fs::remove_file(&path);
         }

@@ -3,6 +3,7 @@
 //! Runs off the build path, one at a time under a lock. Builds never wait for it: whatever it removes between a build's
 //! lookup and its restore is a miss there.
 
+use crate::blob::digest_of;
 use crate::spare::Spare;
 use crate::{Entry, Inputs, Store, record};
 use kache_key::{Digest, PathSet};
@@ -244,7 +245,7 @@ impl Store {
         for file in blobs {
             report.blobs += 1;
             report.bytes += file.meta.size;
-            let read = || Digest::of_reader(&mut std::fs::File::open(&file.path)?);
+            let read = || digest_of(&File::open(&file.path)?);
             let whole = file.meta.is_file() && file.digest.is_some_and(|d| read().is_ok_and(|is| is == d));
             // Evicted since it was listed?
             if !whole && kache_os::lstat(&file.path).is_ok() {
@@ -257,7 +258,7 @@ impl Store {
         // What a tree may still write to is read when it is taken.
         for (spare, path) in self.each_spare() {
             let Spare::Ahead(digest) = spare else { continue };
-            let is = File::open(&path).and_then(|mut file| Digest::of_reader(&mut file));
+            let is = File::open(&path).and_then(|file| digest_of(&file));
             // Taken since it was listed?
             if is.ok() != Some(digest) && kache_os::lstat(&path).is_ok() {
                 damaged.push(path);

@@ -10,6 +10,7 @@
 //! - *Kept*: a second link to a program in a tree, by the path it has there. When the tree was removed, what is made
 //!   anew at that path gets its old file back. It was the tree's own till then: its bytes are read before it is used.
 
+use crate::blob::digest_of;
 use crate::{SEAL, Store};
 use kache_key::Digest;
 use std::collections::HashMap;
@@ -78,10 +79,7 @@ impl Store {
             ready
         };
         // Reading takes a little longer than trusting a seal, but nothing has to be copied anew.
-        let same = |file: &File| {
-            Ok(Digest::of_parts(size, &|buf: &mut [u8], at: u64| kache_os::read_at(file, buf, at))? == *digest)
-        };
-        take(self.kept_of(dest), &same)
+        take(self.kept_of(dest), &|file| Ok(digest_of(file)? == *digest))
             || take(self.made_ahead().join(digest.hex()), &|file| Ok(kache_os::fstat(file)?.mtime == SEAL))
     }
 
@@ -146,7 +144,7 @@ impl Store {
         let mut copy = kache_os::create_new(temp, 0o600)?;
         kache_os::copy(&File::open(blob)?, &mut copy)?;
         // Here nobody waits for it to be read.
-        match Digest::of_reader(&mut File::open(temp)?)? == *digest {
+        match digest_of(&File::open(temp)?)? == *digest {
             true => kache_os::seal(&copy, 0o600, SEAL),
             false => Err(io::ErrorKind::InvalidData.into()),
         }
