@@ -250,8 +250,28 @@ impl std::error::Error for Blind {}
 
 impl<'t> Trace<'t> {
     /// Makes the shared memory for the trace of one action. Pages that are never written cost nothing.
+    #[cfg(target_os = "linux")]
     pub fn create(capacity: usize) -> io::Result<TraceFile> {
-        TraceFile::create(capacity)
+        use rustix::fs::MemfdFlags;
+        use std::os::fd::OwnedFd;
+        use std::os::unix::fs::FileExt;
+
+        let capacity = capacity.max(4096) & !7;
+        let memory: OwnedFd = rustix::fs::memfd_create("kache-trace", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        rustix::fs::ftruncate(&memory, capacity as u64)?;
+        let file = std::fs::File::from(memory);
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&MAGIC.to_ne_bytes());
+        header[4..8].copy_from_slice(&VERSION.to_ne_bytes());
+        header[8..16].copy_from_slice(&(capacity as u64).to_ne_bytes());
+        header[16..24].copy_from_slice(&(HEADER as u64).to_ne_bytes());
+        file.write_all_at(&header, 0)?;
+        Ok(TraceFile { file, capacity, told: OnceCell::new() })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn create(_capacity: usize) -> io::Result<TraceFile> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// The program that the record at `index` belongs to.
@@ -445,24 +465,6 @@ pub struct TraceFile {
 
 #[cfg(target_os = "linux")]
 impl TraceFile {
-    fn create(capacity: usize) -> io::Result<TraceFile> {
-        use rustix::fs::MemfdFlags;
-        use std::os::fd::OwnedFd;
-        use std::os::unix::fs::FileExt;
-
-        let capacity = capacity.max(4096) & !7;
-        let memory: OwnedFd = rustix::fs::memfd_create("kache-trace", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        rustix::fs::ftruncate(&memory, capacity as u64)?;
-        let file = std::fs::File::from(memory);
-        let mut header = [0; HEADER];
-        header[..4].copy_from_slice(&MAGIC.to_ne_bytes());
-        header[4..8].copy_from_slice(&VERSION.to_ne_bytes());
-        header[8..16].copy_from_slice(&(capacity as u64).to_ne_bytes());
-        header[16..24].copy_from_slice(&(HEADER as u64).to_ne_bytes());
-        file.write_all_at(&header, 0)?;
-        Ok(TraceFile { file, capacity, told: OnceCell::new() })
-    }
-
     /// What to set [`ENV_TRACE`](crate::ENV_TRACE) to. Good while this value and this process live.
     pub fn env_value(&self) -> String {
         use std::os::fd::AsRawFd;
@@ -521,10 +523,6 @@ impl TraceFile {
 
 #[cfg(not(target_os = "linux"))]
 impl TraceFile {
-    fn create(_capacity: usize) -> io::Result<TraceFile> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// What to set [`ENV_TRACE`](crate::ENV_TRACE) to.
     pub fn env_value(&self) -> String {
         String::new()
