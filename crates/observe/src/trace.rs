@@ -420,6 +420,10 @@ pub fn is_program(file: &[u8], exe: &[u8]) -> bool {
         if a.file_name() == b.file_name() && parent(&a).is_some() && parent(&a) == parent(&b) {
             return true;
         }
+        // Opening a pipe would wait for who writes to it.
+        if !std::fs::metadata(&a).is_ok_and(|m| m.is_file()) {
+            return false;
+        }
         let mut start = [0; 256];
         let read = std::fs::File::open(&a).and_then(|mut f| io::Read::read(&mut f, &mut start)).unwrap_or(0);
         let Some(line) = start[..read].strip_prefix(b"#!") else { return false };
@@ -604,6 +608,24 @@ mod tests {
             record(Kind::Start, 11, 10, "/x"),
         ];
         assert_eq!(case(&reused), Err(escaped("/static")));
+    }
+
+    /// Guards: of what a trace names, only files are opened: a pipe would be waited for, or emptied.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_is_no_script() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::io::Write;
+
+        let dir = tempfile::tempdir().unwrap();
+        let [file, pipe] = ["file", "pipe"].map(|name| dir.path().join(name));
+        std::fs::write(&file, "#!/exe\n").unwrap();
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        // Who opens it both ways waits for nobody, and then nobody waits.
+        let mut ends = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+        ends.write_all(b"#!/exe\n").unwrap();
+        assert!(is_program(file.as_os_str().as_encoded_bytes(), b"/exe"));
+        assert!(!is_program(pipe.as_os_str().as_encoded_bytes(), b"/exe"));
     }
 
     #[test]
