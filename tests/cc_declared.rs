@@ -112,6 +112,23 @@ fn has_include() {
     }
 }
 
+/// Guards: what the preprocessor says is taken up to a bound; over it nothing is stored, and the reason says so.
+#[test]
+fn much_preprocessed() {
+    let space = Space::new();
+    let tree = tree(&space);
+    for (doublings, again) in [(8, "hit"), (16, "miss")] {
+        let mut text = format!("#define S0 \"{}\"\n", "s".repeat(1100));
+        for n in 0..doublings {
+            text += &format!("#define S{} S{n} S{n}\n", n + 1);
+        }
+        tree.write("x.c", &format!("{text}unsigned f(void) {{ return sizeof(S{doublings}); }}\n"));
+        compile(&tree, GNU, LINE, "miss");
+        let detail = compile(&tree, GNU, LINE, again);
+        assert_eq!(detail.contains("more than 67108864 bytes"), again == "miss", "{detail}");
+    }
+}
+
 #[test]
 fn dependency_file_of_the_user() {
     let space = Space::new();

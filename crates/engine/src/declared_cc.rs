@@ -12,17 +12,14 @@ use crate::world::World;
 use kache_key::{Input, PathSet};
 use kache_os::{Stamp, bytes};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// More places than this to look for headers are not kept.
 const PLACES: usize = 50_000;
-
-/// A source longer than this is not searched for macros.
-const TEXT_LIMIT: u64 = 64 << 20;
 
 /// What the compiler says of itself.
 struct Told {
@@ -60,7 +57,7 @@ pub fn path_set(action: &Action, world: &World, start: Stamp) -> Result<PathSet,
             let Ok(name) = file.strip_prefix(dir) else { continue };
             places.extend(told.search[..at].iter().chain(&beside).map(|earlier| earlier.join(name)));
         }
-        let text = kache_os::read_bounded(file, TEXT_LIMIT).map_err(|e| Why::new(Reason::TooNew, e))?;
+        let text = kache_os::read_bounded(file, sources::LIMIT).map_err(|e| Why::new(Reason::TooNew, e))?;
         for name in asked_for(&text).map_err(|why| Why::new(why, file.display()))? {
             places.extend(told.search.iter().chain(&beside).map(|dir| dir.join(&name)));
         }
@@ -99,13 +96,11 @@ fn plain(file: &Path) -> PathBuf {
 }
 
 fn ask(action: &Action, world: &World) -> Result<Told, Why> {
-    let failed = |what: &str| Why::new(Reason::Blind, format!("{} does not tell {what}", action.program.display()));
-    let run = |args: &[OsString]| {
-        let mut command = Command::new(&action.program);
-        command.args(args).current_dir(&action.cwd).stdin(Stdio::null()).env("LC_ALL", "C");
-        command.output().ok().filter(|out| out.status.success())
+    let failed = |what: &str, why: &dyn Display| {
+        Why::new(Reason::Blind, format!("{} does not tell {what}: {why}", action.program.display()))
     };
-    let out = run(&action.probe).ok_or_else(|| failed("where it looks for headers"))?;
+    let places = "where it looks for headers";
+    let out = sources::ask(action, action.probe.iter().cloned()).map_err(|e| failed(places, &e))?;
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     let mut search = Vec::new();
     let mut listing = false;
@@ -121,7 +116,7 @@ fn ask(action: &Action, world: &World) -> Result<Told, Why> {
         }
     }
     if search.is_empty() && !action.probe.iter().any(|arg| arg == "-nostdinc") {
-        return Err(failed("where it looks for headers"));
+        return Err(failed(places, &"it names no place"));
     }
     if text.contains("Configuration file: ") {
         return Err(Why::new(Reason::Blind, format!("{} takes flags from a file", action.program.display())));
@@ -131,7 +126,7 @@ fn ask(action: &Action, world: &World) -> Result<Told, Why> {
         (of_clang(action, &text), if includes { &[".pch", ".gch"] } else { &[] })
     } else {
         let answer = |question: &str| {
-            let out = run(&[question.into()]).ok_or_else(|| failed("its parts"))?;
+            let out = sources::ask(action, [question.into()]).map_err(|e| failed("its parts", &e))?;
             Ok(PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()))
         };
         (of_gcc(action, world, &answer)?, &[".gch"])
@@ -198,8 +193,8 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>, Why> {
         return Err(unknown());
     }
     let mut command = Command::new(program);
-    command.env("LD_TRACE_LOADED_OBJECTS", "1").stdin(Stdio::null());
-    let out = command.output().ok().filter(|out| out.status.success()).ok_or_else(unknown)?;
+    let out = kache_os::ask(command.env("LD_TRACE_LOADED_OBJECTS", "1"), sources::LIMIT, sources::PATIENCE);
+    let out = out.ok().filter(|out| out.status.success()).ok_or_else(unknown)?;
     let text = String::from_utf8(out.stdout).map_err(|_| unknown())?;
     // `name => /path (address)`, `/path (address)`; the kernel's own has no path.
     let lines = text.lines().filter_map(|line| line.trim().rsplit_once(" (").map(|(file, _)| file));

@@ -5,7 +5,11 @@ use crate::world::World;
 use kache_config::Settings;
 use kache_key::{Input, State};
 use kache_os::{bytes, path};
+use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
 
 /// rustc's dep-info: sources and tracked variables.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,7 +18,11 @@ pub struct DepInfo {
     pub variables: Vec<Vec<u8>>,
 }
 
-const LIMIT: u64 = 64 << 20;
+/// Longer texts are not read: dependency files, sources, and what the preprocessor makes of these.
+pub const LIMIT: u64 = 64 << 20;
+
+/// A compiler that is asked is not waited for any longer.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Words by which C sources get their own path, to print it or to measure, widen or hash it.
 const OWN_PATH: [&[u8]; 4] = [b"__FILE__", b"__BASE_FILE__", b"__builtin_FILE", b"source_location"];
@@ -38,15 +46,20 @@ pub fn ask_for_their_path(world: &World, inputs: &[Input]) -> bool {
     })
 }
 
+/// What the action's compiler says to a question.
+pub fn ask(action: &Action, args: impl IntoIterator<Item = OsString>) -> io::Result<Output> {
+    let mut command = Command::new(&action.program);
+    kache_os::ask(command.args(args).current_dir(&action.cwd).env("LC_ALL", "C"), LIMIT, PATIENCE)
+        .and_then(|out| if out.status.success() { Ok(out) } else { Err(io::Error::other(out.status.to_string())) })
+}
+
 /// Whether a C or C++ source tells its path to more than messages of the preprocessor: what asks for it is replaced by a
 /// word, which stands in the preprocessed source then. Also if the preprocessor can't be asked.
 pub fn tell_their_path(action: &Action) -> bool {
     const WORD: &str = "kache_own_path";
-    let mut command = std::process::Command::new(&action.program);
-    let replaced = ["__FILE__", "__BASE_FILE__"].map(|name| format!("-D{name}={WORD}"));
-    command.args(["-w", "-P"]).args(replaced).args(&action.probe);
-    command.current_dir(&action.cwd).stdin(std::process::Stdio::null()).env("LC_ALL", "C");
-    let told = command.output().ok().filter(|out| out.status.success());
+    let replaced = ["__FILE__", "__BASE_FILE__"].map(|name| format!("-D{name}={WORD}").into());
+    let args = ["-w", "-P"].map(OsString::from).into_iter().chain(replaced).chain(action.probe.iter().cloned());
+    let told = ask(action, args).ok();
     let words = || OWN_PATH.iter().copied().chain([WORD.as_bytes()]);
     told.is_none_or(|out| words().any(|word| memchr::memmem::find(&out.stdout, word).is_some()))
 }

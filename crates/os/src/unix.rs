@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The bytes of a path or argument.
@@ -730,6 +730,37 @@ pub fn kill_group(leader: &std::process::Child) {
     }
 }
 
+/// What a program says when it ends, each stream `limit` bytes at most, within this time: else it is killed, with all it
+/// started.
+pub fn ask(command: &mut Command, limit: u64, time: Duration) -> io::Result<Output> {
+    let memory = || io::Result::Ok(File::from(rfs::memfd_create("kache-said", rfs::MemfdFlags::CLOEXEC)?));
+    let said = [memory()?, memory()?];
+    command.stdin(Stdio::null()).stdout(said[0].try_clone()?).stderr(said[1].try_clone()?);
+    let (mut child, start) = (own_group(command).spawn()?, Instant::now());
+    let sizes = || said.each_ref().map(|file| fstat(file).map_or(u64::MAX, |meta| meta.size));
+    let ended = loop {
+        let ended = child.try_wait()?;
+        if sizes().iter().any(|size| *size > limit) {
+            break Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it says more than {limit} bytes")));
+        } else if let Some(status) = ended {
+            break Ok(status);
+        } else if start.elapsed() >= time {
+            break Err(io::Error::new(io::ErrorKind::TimedOut, format!("it takes more than {} s", time.as_secs())));
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    };
+    if ended.is_err() {
+        kill_group(&child);
+        child.wait()?;
+    }
+    let status = ended?;
+    let read = |file: &File| {
+        let mut bytes = vec![0; fstat(file)?.size.min(limit) as usize];
+        read_at(file, &mut bytes, 0).map(|()| bytes)
+    };
+    Ok(Output { status, stdout: read(&said[0])?, stderr: read(&said[1])? })
+}
+
 /// What may still be written on the file system of `dir`.
 pub fn room(dir: &Path) -> io::Result<Room> {
     let stat = rfs::statvfs(dir)?;
@@ -805,6 +836,25 @@ mod tests {
         assert_eq!(some, of("Some 1", "3100.9", "fpu avx2"));
         assert!(some != of("Some 2", "2400.1", "fpu avx2") && some != of("Some 1", "2400.1", "fpu avx2 avx512f"));
         assert!(!cpu_identity().is_empty() && !some.is_empty());
+    }
+
+    /// Guards: what a program says comes whole or not at all, and one that goes on is killed with all it started.
+    #[test]
+    fn answers() {
+        let shell =
+            |script: &str, limit: u64, time: Duration| ask(Command::new("sh").args(["-c", script]), limit, time);
+        let long = Duration::from_secs(600);
+        let said = shell("printf out; printf more >&2; exit 3", 4, long).unwrap();
+        assert_eq!((said.status.code(), &said.stdout[..], &said.stderr[..]), (Some(3), &b"out"[..], &b"more"[..]));
+        for script in ["printf abcde", "printf abcde >&2", "printf abcde; sleep 1000"] {
+            assert_eq!(shell(script, 4, long).unwrap_err().kind(), io::ErrorKind::FileTooLarge, "{script}");
+        }
+        // Both inherit the pipe: there is no end of it while one of them lives.
+        let (end, held) = rustix::pipe::pipe().unwrap();
+        let unending = shell("sleep 1000 & sleep 1000", 4, Duration::from_millis(300));
+        assert_eq!(unending.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(held);
+        assert_eq!(File::from(end).read(&mut [0]).unwrap(), 0);
     }
 
     /// Guards: a copy holds the same bytes, whatever its size.
