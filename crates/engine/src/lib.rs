@@ -397,7 +397,10 @@ impl<'a> Session<'a> {
 
     /// The copies that the next tree will get are made when nobody waits for them.
     pub(crate) fn order_spares(&self, large: &[Digest]) {
-        if let (true, false, Ok(me)) = (self.settings.spares, large.is_empty(), std::env::current_exe()) {
+        if large.is_empty() || !self.settings.spares {
+            return;
+        }
+        if let Ok(me) = std::env::current_exe() {
             let mut args = vec![SPARES_ROLE.to_owned(), kache_os::parent_process_id().to_string()];
             args.extend(large.iter().map(Digest::hex));
             let args: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -78,13 +78,18 @@ fn split(whole: &Path) -> Option<(&Path, &OsStr)> {
 #[derive(Default)]
 pub struct Near {
     parent: PathBuf,
-    /// Opened at the second path in a row, or why it can't be: then nothing in it can be looked at.
+    /// How many paths in it were looked at by their names.
+    looked: u8,
+    /// Opened at the third path in a row, where it begins to pay, or why it can't be: then nothing in it can be looked at.
     dir: Option<Result<OwnedFd, rustix::io::Errno>>,
     /// The directory's canonical form, once it was asked for.
     real: Option<PathBuf>,
 }
 
 impl Near {
+    /// To open a directory and to close it takes as long as to look at two deep paths by their names.
+    const BY_NAME: u8 = 2;
+
     /// Whether this is the directory of the path before.
     fn is_there(&mut self, parent: &Path) -> bool {
         let there = bytes(parent) == bytes(&self.parent);
@@ -107,7 +112,8 @@ impl Near {
 
     pub fn lstat(&mut self, path: &Path) -> io::Result<Meta> {
         let Some((parent, name)) = split(path) else { return lstat(path) };
-        if !self.is_there(parent) {
+        if !self.is_there(parent) || self.looked < Near::BY_NAME {
+            self.looked += 1;
             return lstat(path);
         }
         let open = || rfs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
