@@ -10,11 +10,12 @@ use crate::programs::{self, EnvUse};
 use crate::reason::{Reason, Why};
 use crate::sources::Variables;
 use crate::world::World;
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use kache_key::{Input, PathSet, Root};
 use kache_observe::{Kind as Touch, Record, Trace, flag};
 use kache_os::{Stamp, bytes, path};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a trace says of an action.
@@ -119,7 +120,7 @@ pub fn read(
     let mut reading = Reading {
         action,
         world,
-        paths: HashMap::new(),
+        paths: HashMap::with_capacity(trace.records.len()),
         made: Vec::new(),
         links: HashMap::new(),
         inputs: BTreeSet::new(),
@@ -137,7 +138,7 @@ pub fn read(
     let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
     let mut macros: BTreeSet<Vec<u8>> = BTreeSet::new();
     let traits: Vec<_> = trace.programs.iter().map(|program| programs::traits_of(path(program.exe))).collect();
-    let mut taken: HashSet<Look> = HashSet::new();
+    let mut taken: HashSet<Look> = HashSet::with_capacity(trace.records.len());
     for (index, record) in trace.records.iter().enumerate() {
         let exe = trace.program_of(index).exe;
         let traits = traits[trace.owner_of(index)];
@@ -303,7 +304,7 @@ impl Reading<'_> {
     /// One name for each file, where `..` would give it several. Its directory is not behind a link the action made.
     fn plain(&mut self, p: &[u8]) -> Vec<u8> {
         let p = self.through_links(p, false);
-        if memchr::memmem::find(&p, b"/..").is_none() { p } else { self.in_real_dir(&p) }
+        if memchr::memmem::find(&p, b"/..").is_none() { p.into_owned() } else { self.in_real_dir(&p) }
     }
 
     fn in_real_dir(&mut self, p: &[u8]) -> Vec<u8> {
@@ -317,12 +318,12 @@ impl Reading<'_> {
     }
 
     /// Where a path leads that goes through links the action made; `last`: also if it is one itself.
-    fn through_links(&mut self, p: &[u8], last: bool) -> Vec<u8> {
-        let mut p = p.to_vec();
+    fn through_links<'r>(&mut self, p: &'r [u8], last: bool) -> Cow<'r, [u8]> {
+        let mut p = Cow::from(p);
         // path_resolution(7): at most forty are followed.
         for _ in 0..40 {
             let Some(next) = self.through_first_link(&p, last) else { break };
-            p = next;
+            p = next.into();
         }
         p
     }
@@ -376,7 +377,7 @@ impl Reading<'_> {
         }
         let name = self.plain(&place);
         // By a link that is there only after the run, nothing can be looked at before it.
-        let input = input(self.stored(if place == p { p } else { &name }));
+        let input = input(self.stored(if *place == *p { p } else { &name }));
         let history = self.paths.entry(name.clone()).or_default();
         history.failed = 0;
         history.appeared |= found && history.missed;
@@ -534,7 +535,8 @@ impl Reading<'_> {
     }
 
     fn on_path(&self, p: &[u8]) -> bool {
-        path(p).parent().is_some_and(|dir| self.path.split(|b| *b == b':').any(|d| d == bytes(dir)))
+        let parent = memchr::memrchr(b'/', p).map(|end| &p[..end.max(1)]);
+        parent.is_some_and(|parent| self.path.split(|b| *b == b':').any(|dir| dir == parent))
     }
 
     /// How often rustc has read the clock by itself until here: to name an incremental session, and, where unstable

@@ -144,10 +144,10 @@ impl Session<'_> {
     /// Of a bound result: notes what it takes to lift the binding, or lifts it, if another place of the roots has given
     /// the same.
     fn bind(&self, weak: &Digest, world: &World, mut set: PathSet, entry: &Entry) -> PathSet {
-        let unbound_set = set.unbound();
         if !set.inputs.iter().any(Input::binds) {
             return set;
         }
+        let unbound_set = set.unbound();
         let unbound = unbound_set.strong(weak, &mut |input| world.state(input));
         // What can't be compared stays where it is.
         let Some(outputs) = entry.outputs_digest() else { return set };
