@@ -60,7 +60,7 @@ impl Store {
         if self.check_blob(digest, 0, true) {
             return Ok(());
         }
-        self.put_with(&blob, |temp| {
+        self.publish(&blob, |temp| {
             let source = File::open(from)?;
             let mut copy = kache_os::create_new(temp, 0o600)?;
             let cloned = kache_os::fill_by_clone(&source, &copy)?;
@@ -85,21 +85,10 @@ impl Store {
         if self.check_blob(digest, 0, true) {
             return Ok(());
         }
-        self.put_with(&blob, |temp| {
+        self.publish(&blob, |temp| {
             let file = kache_os::write_new(temp, data, 0o600)?;
             kache_os::seal(&file, sealed_mode(false), SEAL)
         })
-    }
-
-    fn put_with(&self, blob: &Path, stage: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-        let temp = self.temp();
-        let staged = self.making_parent(&temp, || stage(&temp));
-        self.step();
-        let done = staged.and_then(|()| self.making_parent(blob, || std::fs::rename(&temp, blob)));
-        // Also after success: renaming one link of an inode onto another leaves both.
-        let _ = std::fs::remove_file(&temp);
-        self.step();
-        kache_os::at(blob, done)
     }
 
     /// Whether the blob is there and whole. Its seal and size tell; where they are off, or with `reread`, its bytes do: a

@@ -132,17 +132,20 @@ impl Store {
         }
     }
 
-    /// Writes a file whole: into `tmp/`, then renamed.
-    fn publish(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+    /// Puts a file into its place whole: `stage` makes it in `tmp/`, and it is renamed.
+    fn publish(&self, path: &Path, stage: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
         let temp = self.temp();
-        let written = self.making_parent(&temp, || kache_os::write_new(&temp, data, 0o644));
+        let staged = self.making_parent(&temp, || stage(&temp));
         self.step();
-        let done = written.and_then(|_| self.making_parent(path, || std::fs::rename(&temp, path)));
-        if done.is_err() {
-            let _ = std::fs::remove_file(&temp);
-        }
+        let done = staged.and_then(|()| self.making_parent(path, || std::fs::rename(&temp, path)));
+        // Also after success: renaming one link of an inode onto another leaves both.
+        let _ = std::fs::remove_file(&temp);
         self.step();
         kache_os::at(path, done)
+    }
+
+    fn publish_bytes(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        self.publish(path, |temp| kache_os::write_new(temp, data, 0o644).map(drop))
     }
 
     /// The path sets recorded under a weak fingerprint, newest first. Damaged or missing: none.
@@ -161,7 +164,7 @@ impl Store {
         sets.retain(|s| s.inputs != set.inputs);
         sets.insert(0, set);
         sets.truncate(PATH_SETS);
-        self.publish(&self.sharded("actions", weak), &record::encode(record::ACTION, &sets)?)
+        self.publish_bytes(&self.sharded("actions", weak), &record::encode(record::ACTION, &sets)?)
     }
 
     /// Damaged or missing: none. Whether its blobs are there is asked by [`Store::check_blob`].
@@ -170,7 +173,7 @@ impl Store {
     }
 
     pub fn put_entry(&self, strong: &Digest, entry: &Entry) -> io::Result<()> {
-        self.publish(&self.sharded("entries", strong), &record::encode(record::ENTRY, entry)?)
+        self.publish_bytes(&self.sharded("entries", strong), &record::encode(record::ENTRY, entry)?)
     }
 
     /// For an entry that can't be served: its path set leads nowhere then, and the action runs again.
@@ -193,7 +196,7 @@ impl Store {
     }
 
     pub fn put_inputs(&self, strong: &Digest, inputs: &Inputs) -> io::Result<()> {
-        self.publish(&self.sharded("inputs", strong), &record::encode(record::INPUTS, inputs)?)
+        self.publish_bytes(&self.sharded("inputs", strong), &record::encode(record::INPUTS, inputs)?)
     }
 
     /// The lock of an action in flight; `Ok(None)` when its holder took longer than `limit`.
@@ -218,7 +221,7 @@ impl Store {
             }
             return Ok(path);
         }
-        self.publish(&path, content)?;
+        self.publish_bytes(&path, content)?;
         kache_os::set_mode(&path, if executable { 0o755 } else { 0o644 })?;
         Ok(path)
     }

@@ -92,16 +92,13 @@ impl Store {
         if meta.size < spare_from::ANY || !kache_os::never_clones(self.root()) || unused() {
             return Ok(());
         }
-        let temp = self.temp();
-        if self.has_room(meta.size, limit)? && self.making_parent(&temp, || kache_os::hard_link(place, &temp))? {
-            self.step();
-            let moved = self.making_parent(&kept, || std::fs::rename(&temp, &kept));
-            // Also after success: renaming one link of an inode onto another leaves both.
-            let _ = std::fs::remove_file(&temp);
-            self.step();
-            moved?;
+        if !self.has_room(meta.size, limit)? {
+            return Ok(());
         }
-        Ok(())
+        self.publish(&kept, |temp| match kache_os::hard_link(place, temp)? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::Unsupported.into()),
+        })
     }
 
     fn has_room(&self, size: u64, limit: u64) -> io::Result<bool> {
@@ -124,18 +121,9 @@ impl Store {
         for digest in digests {
             let spare = self.made_ahead().join(digest.hex());
             let blob = self.blob_path(digest);
-            if !self.wants_spare(digest, kache_os::lstat(&blob)?.size, limit) {
-                continue;
+            if self.wants_spare(digest, kache_os::lstat(&blob)?.size, limit) {
+                self.publish(&spare, |temp| self.copy_whole(&blob, digest, temp))?;
             }
-            let temp = self.temp();
-            let made = self.copy_whole(&blob, digest, &temp).and_then(|()| {
-                self.step();
-                self.making_parent(&spare, || std::fs::rename(&temp, &spare))
-            });
-            if made.is_err() {
-                let _ = std::fs::remove_file(&temp);
-            }
-            made?;
         }
         Ok(())
     }
