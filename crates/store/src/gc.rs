@@ -140,6 +140,11 @@ impl Store {
         if lock.is_none() && !limits.dry_run {
             return Ok(None);
         }
+        let discard = |path: &Path| {
+            if !limits.dry_run {
+                let _ = std::fs::remove_file(path);
+            }
+        };
         let now = limits.now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         let mut report = GcReport::default();
         let blobs: HashMap<Digest, Found> =
@@ -171,7 +176,7 @@ impl Store {
             if too_old || limits.unwanted.contains(&strong) || size + added + record_size > limits.max_size {
                 report.evicted += 1;
                 evicted.extend(entry.blobs().map(|(d, _)| *d));
-                self.discard(&file.path, limits.dry_run);
+                discard(&file.path);
                 continue;
             }
             size += added + record_size;
@@ -188,13 +193,13 @@ impl Store {
             report.orphans += 1;
             let bytes = file.meta.blocks * 512;
             *(if file.meta.links > 1 { &mut report.still_linked } else { &mut report.freed }) += bytes;
-            self.discard(&file.path, limits.dry_run);
+            discard(&file.path);
         }
         for (strong, file) in &inputs {
             next();
             let old = file.meta.mtime.sec + GRACE < now || limits.unwanted.contains(strong);
             if !kept_entries.contains(strong) && old {
-                self.discard(&file.path, limits.dry_run);
+                discard(&file.path);
             }
         }
         if !limits.dry_run {
@@ -202,12 +207,6 @@ impl Store {
         }
         report.size = size - spares + self.spare_bytes();
         Ok(Some(report))
-    }
-
-    fn discard(&self, path: &Path, dry_run: bool) {
-        if !dry_run {
-            let _ = std::fs::remove_file(path);
-        }
     }
 
     /// What killed processes left, spares nobody takes, locks nobody holds, path sets and days of events not written to for a month.
@@ -258,9 +257,10 @@ impl Store {
         // What a tree may still write to is read when it is taken.
         for (spare, path) in self.each_spare() {
             let Spare::Ahead(digest) = spare else { continue };
-            let is = File::open(&path).and_then(|file| digest_of(&file));
+            let Ok(meta) = kache_os::lstat(&path) else { continue };
+            let read = || digest_of(&File::open(&path)?);
             // Taken since it was listed?
-            if is.ok() != Some(digest) && kache_os::lstat(&path).is_ok() {
+            if !(meta.is_file() && read().is_ok_and(|is| is == digest)) && kache_os::lstat(&path).is_ok() {
                 damaged.push(path);
             }
         }
@@ -293,10 +293,7 @@ impl Store {
         }
         report.incomplete = incomplete.len() as u64;
         for path in damaged.iter().chain(&incomplete).filter(|_| repair) {
-            match std::fs::remove_file(path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(path, Err(e)),
-                _ => {}
-            }
+            gone(path, std::fs::remove_file(path))?;
         }
         report.damaged = damaged;
         Ok(report)
@@ -306,18 +303,21 @@ impl Store {
     pub fn purge(&self, mut progress: impl FnMut(&'static str)) -> io::Result<()> {
         for kind in ["entries", "actions", "inputs", "blobs", "spares", "events", "locks", "tmp"] {
             progress(kind);
-            match std::fs::remove_dir_all(self.root().join(kind)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(self.root(), Err(e)),
-                _ => {}
-            }
+            let dir = self.root().join(kind);
+            gone(&dir, std::fs::remove_dir_all(&dir))?;
         }
         for file in [self.root().join("memo"), self.index_path()] {
-            match std::fs::remove_file(file) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return kache_os::at(self.root(), Err(e)),
-                _ => {}
-            }
+            gone(&file, std::fs::remove_file(&file))?;
         }
         Ok(())
+    }
+}
+
+/// That something was gone already is no failure to remove it.
+fn gone(path: &Path, removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => kache_os::at(path, other),
     }
 }
 
