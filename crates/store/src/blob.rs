@@ -179,12 +179,9 @@ impl Store {
 
     /// Asked once: the outputs of one action lie on one device.
     pub fn same_device(&self, dest: &Path) -> bool {
-        if self.near.load(Ordering::Relaxed) == UNKNOWN {
-            let device = |path: &Path| kache_os::lstat(path).ok().map(|m| m.dev);
-            let same = dest.parent().and_then(device).is_some_and(|there| device(self.root()) == Some(there));
-            self.near.store(if same { YES } else { NO }, Ordering::Relaxed);
-        }
-        self.near.load(Ordering::Relaxed) == YES
+        let device = |path: &Path| kache_os::lstat(path).ok().map(|m| m.dev);
+        let same = || dest.parent().and_then(device).is_some_and(|there| device(self.root()) == Some(there));
+        *self.near.get_or_init(same)
     }
 
     fn move_to(&self, temp: &Path, dest: &Path) -> io::Result<()> {

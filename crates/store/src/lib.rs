@@ -39,6 +39,7 @@ use kache_key::{Digest, PathSet};
 use kache_os::Lock;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ pub struct Store {
     /// Whether build trees can take reflinks of blobs, once tried.
     clones: AtomicU8,
     /// Whether build trees are on the store's device, once looked.
-    near: AtomicU8,
+    near: OnceLock<bool>,
 }
 
 impl Store {
@@ -72,7 +73,7 @@ impl Store {
             kill_at,
             steps: AtomicU32::new(0),
             clones: AtomicU8::new(blob::UNKNOWN),
-            near: AtomicU8::new(blob::UNKNOWN),
+            near: OnceLock::new(),
         }
     }
 
