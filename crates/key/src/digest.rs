@@ -128,8 +128,8 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Hashes a sequence of values, each framed by its length. They are gathered first: BLAKE3 is several times faster on long
-/// input, and the values are short.
+/// Hashes a sequence of values, each framed by its length. They are gathered first: BLAKE3 is several times faster on
+/// long input, and the values are short.
 #[derive(Clone)]
 pub struct Framed(Vec<u8>);
 

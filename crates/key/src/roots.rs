@@ -1,7 +1,7 @@
 //! Known roots and their placeholders.
 //!
-//! A root is a directory whose place may differ between two builds of the same thing. In whatever is stored it stands as
-//! two bytes: [`MARK`] (NUL, which can stand in no path, argument, variable or text file) and the root's letter.
+//! A root is a directory whose place may differ between two builds of the same thing. In whatever is stored it stands
+//! as two bytes: [`MARK`] (NUL, which can stand in no path, argument, variable or text file) and the root's letter.
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,8 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Adds a root. Relative, empty and top-level places say nothing and are left out; the first root to take a place keeps it.
+    /// Adds a root. Relative, empty and top-level places say nothing and are left out; the first root to take a place
+    /// keeps it.
     pub fn add(&mut self, root: Root, place: &[u8]) {
         let place = place.strip_suffix(b"/").unwrap_or(place);
         if place.len() < 2 || place[0] != b'/' || place.contains(&MARK) || self.places.iter().any(|(_, p)| p == place) {
@@ -148,8 +149,8 @@ impl Roots {
         }
     }
 
-    /// A path outside of a root in stored form as seen from it: `<workspace>/../other/file`. `None` when they have nothing
-    /// in common.
+    /// A path outside of a root in stored form as seen from it: `<workspace>/../other/file`. `None` when they have
+    /// nothing in common.
     pub fn encode_from(&self, root: Root, path: &[u8]) -> Option<Vec<u8>> {
         let place = self.place(root)?;
         let parts = |p: &'_ [u8]| {
@@ -241,13 +242,14 @@ impl Roots {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// The roots whose bytes stand in `data`, alone or as part of something else (the leak scan: a false find only binds).
+    /// The roots whose bytes stand in `data`, alone or as part of something else (the leak scan: a false find only
+    /// binds).
     pub fn leaks(&self, data: &[u8]) -> Vec<Root> {
         self.places.iter().filter(|(_, place)| memmem::find(data, place).is_some()).map(|(r, _)| *r).collect()
     }
 
-    /// Whether text that names a root tells, close by and in decimal, its length or that of the whole path: putting another
-    /// place there would make it untrue (`[u8; 13] = *b"/w/target/out"`).
+    /// Whether text that names a root tells, close by and in decimal, its length or that of the whole path: putting
+    /// another place there would make it untrue (`[u8; 13] = *b"/w/target/out"`).
     pub fn tells_length(&self, text: &[u8]) -> bool {
         const CLOSE: usize = 48;
         let ends = |b: &u8| {
@@ -284,8 +286,8 @@ fn by_line(text: &[u8], mut each: impl FnMut(&[u8], Form) -> Option<Vec<u8>>) ->
     Some(out)
 }
 
-/// The first place of `needle`. In short text without `memmem`, which asks the processor what it can do before its first
-/// search: on a virtual machine that takes longer than all searches of a hit.
+/// The first place of `needle`. In short text without `memmem`, which asks the processor what it can do before its
+/// first search: on a virtual machine that takes longer than all searches of a hit.
 fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
     const SHORT: usize = 4096;
     if text.len() > SHORT {

@@ -2,9 +2,9 @@
 //!
 //! A blob is immutable. Its mtime is one constant, the *seal*: a build tree may share the inode (a hard link), and a
 //! write through such a link moves the mtime, which the next use sees. Shared are cargo's `.rlib`s, the `.rmeta`s of
-//! libraries whose dependencies all bear the seal, and the real programs of build scripts: cargo compares a unit's outputs
-//! with its dependencies' by mtime, and one constant old time makes every checkout fresh at once. All else gets an inode
-//! of its own.
+//! libraries whose dependencies all bear the seal, and the real programs of build scripts: cargo compares a unit's
+//! outputs with its dependencies' by mtime, and one constant old time makes every checkout fresh at once. All else gets
+//! an inode of its own.
 
 use crate::Store;
 use kache_key::Digest;
@@ -91,8 +91,8 @@ impl Store {
         })
     }
 
-    /// Whether the blob is there and whole. Its seal and size tell; where they are off, or with `reread`, its bytes do: a
-    /// blob that was only touched is sealed again, a changed one is dropped.
+    /// Whether the blob is there and whole. Its seal and size tell; where they are off, or with `reread`, its bytes do:
+    /// a blob that was only touched is sealed again, a changed one is dropped.
     pub fn check_blob(&self, digest: &Digest, size: u64, reread: bool) -> bool {
         let path = self.blob_path(digest);
         let Ok(meta) = kache_os::lstat(&path) else { return false };

@@ -36,8 +36,8 @@ pub struct Event {
     pub action: String,
     /// Crate or package.
     pub name: String,
-    /// Tells units of one crate apart: crate name and extra file name; of a build script, the directory cargo gave it; of
-    /// C, the output's path within its project.
+    /// Tells units of one crate apart: crate name and extra file name; of a build script, the directory cargo gave it;
+    /// of C, the output's path within its project.
     pub unit: String,
     /// The main source and the output that was named, as absolute paths.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -186,8 +186,8 @@ pub struct Day {
 }
 
 impl Day {
-    /// Hands over the events of the lines that begin in `from..to`, each with its place, and returns where it stopped: a
-    /// last line without its end is still being written.
+    /// Hands over the events of the lines that begin in `from..to`, each with its place, and returns where it stopped:
+    /// a last line without its end is still being written.
     pub fn read(&self, from: u64, to: u64, mut take: impl FnMut(Range<u64>, Event)) -> std::io::Result<u64> {
         let mut file = kache_os::at(&self.path, std::fs::File::open(&self.path))?;
         file.seek(SeekFrom::Start(from))?;
@@ -248,7 +248,8 @@ mod tests {
         (goes_on, names)
     }
 
-    /// Guards: nothing is handed over twice, an unfinished line waits for its end, noise is skipped, a purge is noticed.
+    /// Guards: nothing is handed over twice, an unfinished line waits for its end, noise is skipped, a purge is
+    /// noticed.
     #[test]
     fn tails() {
         let dir = tempfile::tempdir().expect("a directory");

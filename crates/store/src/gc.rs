@@ -132,8 +132,8 @@ impl Store {
         !fresh && std::fs::write(&stamp, b"").is_ok()
     }
 
-    /// Evicts down to `limits` and sweeps what nothing refers to. `progress` gets (done, total) files. `Ok(None)`: another
-    /// run is at it.
+    /// Evicts down to `limits` and sweeps what nothing refers to. `progress` gets (done, total) files. `Ok(None)`:
+    /// another run is at it.
     pub fn collect(&self, limits: Limits, mut progress: impl FnMut(u64, u64)) -> io::Result<Option<GcReport>> {
         // Who only looks is in nobody's way, and may do so where nothing can be written.
         let lock = if limits.dry_run { None } else { self.housekeeping_lock()? };
@@ -209,7 +209,8 @@ impl Store {
         Ok(Some(report))
     }
 
-    /// What killed processes left, spares nobody takes, locks nobody holds, path sets and days of events not written to for a month.
+    /// What killed processes left, spares nobody takes, locks nobody holds, path sets and days of events not written to
+    /// for a month.
     fn sweep_leftovers(&self, now: i64) {
         let old = |path: &Path, age: i64| kache_os::lstat(path).is_ok_and(|m| m.mtime.sec.max(m.ctime.sec) + age < now);
         let files =
@@ -299,7 +300,8 @@ impl Store {
         Ok(report)
     }
 
-    /// Removes everything that is stored. The tools stay: running builds may still load them. `progress` gets what goes next.
+    /// Removes everything that is stored. The tools stay: running builds may still load them. `progress` gets what goes
+    /// next.
     pub fn purge(&self, mut progress: impl FnMut(&'static str)) -> io::Result<()> {
         for kind in ["entries", "actions", "inputs", "blobs", "spares", "events", "locks", "tmp"] {
             progress(kind);

@@ -113,7 +113,8 @@ impl Store {
         self.temp_dir().join(format!("{}-{serial}", kache_os::process_id()))
     }
 
-    /// Dies here when fault injection asks for it (debug builds only). Called between any two steps whose order matters.
+    /// Dies here when fault injection asks for it (debug builds only). Called between any two steps whose order
+    /// matters.
     pub fn step(&self) {
         if cfg!(debug_assertions) && self.kill_at == Some(self.steps.fetch_add(1, Ordering::Relaxed)) {
             kache_os::kill_self();
@@ -182,8 +183,8 @@ impl Store {
         let _ = std::fs::remove_file(self.sharded("entries", strong));
     }
 
-    /// Notes that an entry and the path sets it was found by were used, for eviction: at most once an hour, so that a hit
-    /// seldom writes.
+    /// Notes that an entry and the path sets it was found by were used, for eviction: at most once an hour, so that a
+    /// hit seldom writes.
     pub fn mark_used(&self, weak: &Digest, strong: &Digest, now: std::time::SystemTime) {
         let path = self.sharded("entries", strong);
         if is_due(&path, now) {
@@ -206,7 +207,8 @@ impl Store {
         self.making_parent(&path, || Lock::exclusive_within(&path, limit))
     }
 
-    /// Places a program that others load or execute, by content, and returns its path. The memo knows the one that is there.
+    /// Places a program that others load or execute, by content, and returns its path. The memo knows the one that is
+    /// there.
     pub fn place_tool(&self, memo: &Memo, name: &str, content: &[u8], executable: bool) -> io::Result<PathBuf> {
         let digest = Digest::of(content);
         let path = self.root.join("tools").join(&digest.hex()[..16]).join(name);

@@ -44,8 +44,8 @@ pub struct Remembered {
 /// The open table, or nothing.
 pub struct Memo {
     file: Option<File>,
-    /// Pages read before, of each the slots in use: few are, and fresh memory is slow. What one of them does not know is
-    /// looked for in the file again.
+    /// Pages read before, of each the slots in use: few are, and fresh memory is slow. What one of them does not know
+    /// is looked for in the file again.
     pages: RefCell<Vec<(u64, Vec<u8>)>>,
 }
 

@@ -15,7 +15,8 @@ pub const ACTION: &[u8; 8] = b"kacheAC2";
 pub const ENTRY: &[u8; 8] = b"kacheEN2";
 pub const INPUTS: &[u8; 8] = b"kacheIN1";
 
-/// Larger than any honest record: path sets of the largest links are below 1 MB, and an entry holds a few MB of small files.
+/// Larger than any honest record: path sets of the largest links are below 1 MB, and an entry holds a few MB of small
+/// files.
 const LIMIT: u64 = 64 << 20;
 
 /// Fails for what [`look`] would refuse.
