@@ -351,9 +351,14 @@ pub fn file_clock() -> io::Result<Stamp> {
 }
 
 /// Names this boot of the machine: what was not flushed before another boot is not to be trusted unread.
+///
+/// Where it can't be told (no `/proc`), each call is a boot of its own: then nothing is trusted unread.
 pub fn boot_id() -> String {
     let text = read_bounded(Path::new("/proc/sys/kernel/random/boot_id"), 64).unwrap_or_default();
-    String::from_utf8_lossy(&text).trim().to_string()
+    match String::from_utf8_lossy(&text).trim() {
+        "" => format!("unknown-{}-{:?}", process_id(), file_clock().unwrap_or_default()),
+        known => known.to_owned(),
+    }
 }
 
 /// What `-march=native` looks at: vendor, model, caches and feature flags of the processor.
