@@ -1,8 +1,7 @@
 //! How a command ends. Knows nothing about commands.
 
-use crate::view::{BAD, View};
+use crate::style::BAD;
 use std::io;
-use std::io::Write as _;
 
 /// What the exit codes of each command mean, for its help and its manual page. An interrupted one ends alike everywhere.
 pub const CODES: [(&str, &str); 18] = [
@@ -90,15 +89,15 @@ impl std::fmt::Display for Fail {
 }
 
 impl Fail {
-    /// Says what happened on standard error and gives the exit code.
-    pub fn tell(self, view: &mut View) -> u8 {
+    /// Says what happened to `err`, standard error, and gives the exit code.
+    pub fn tell(self, err: &mut impl io::Write) -> u8 {
         let code = match self {
             Fail::Usage(_) => 2,
             Fail::Failed(_) => 1,
             Fail::Unheard => return 0,
             Fail::Interrupted => 130,
         };
-        let _ = writeln!(view.err, "{BAD}error:{BAD:#} {self}");
+        let _ = writeln!(err, "{BAD}error:{BAD:#} {self}");
         code
     }
 }

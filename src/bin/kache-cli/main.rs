@@ -235,6 +235,6 @@ fn main() -> ExitCode {
     });
     ExitCode::from(match done {
         Ok(done) => done.code(),
-        Err(fail) => fail.tell(&mut view),
+        Err(fail) => fail.tell(&mut view.err),
     })
 }
