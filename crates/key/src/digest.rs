@@ -37,16 +37,21 @@ fn subtree(offset: u64, len: u64, divisions: u32, read_at: &ReadAt<'_>) -> io::R
         let (left, right) = halves(offset, len, divisions - 1, read_at)?;
         return Ok(hazmat::merge_subtrees_non_root(&left, &right, hazmat::Mode::Hash));
     }
+    Ok(hashed(offset, len, read_at)?.finalize_non_root())
+}
+
+/// Through a small buffer: fresh memory costs more than to read a piece into warm memory.
+fn hashed(offset: u64, len: u64, read_at: &ReadAt<'_>) -> io::Result<blake3::Hasher> {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(offset);
-    let (mut buf, mut done) = (vec![0; 64 * 1024], 0);
+    let (mut buf, mut done) = (vec![0; len.min(64 * 1024) as usize], 0);
     while done < len {
         let piece = (len - done).min(buf.len() as u64) as usize;
         read_at(&mut buf[..piece], offset + done)?;
         hasher.update(&buf[..piece]);
         done += piece as u64;
     }
-    Ok(hasher.finalize_non_root())
+    Ok(hasher)
 }
 
 /// A BLAKE3 digest of content, or of framed fields.
@@ -77,8 +82,7 @@ impl Digest {
     /// [`Digest::of`] of the same bytes.
     pub fn of_parts(len: u64, read_at: &ReadAt<'_>) -> io::Result<Digest> {
         if len <= PART {
-            let mut data = vec![0; len as usize];
-            return read_at(&mut data, 0).map(|()| Digest::of(&data));
+            return Ok(Digest(*hashed(0, len, read_at)?.finalize().as_bytes()));
         }
         let (left, right) = halves(0, len, DIVISIONS - 1, read_at)?;
         Ok(Digest(*hazmat::merge_subtrees_root(&left, &right, hazmat::Mode::Hash).as_bytes()))
