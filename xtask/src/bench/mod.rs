@@ -40,6 +40,9 @@ cargo xtask bench [hit|edit|index|cc] [OPTIONS]
   --json               one JSON object on standard output instead of tables
 ";
 
+/// How often a round restores the same tree: it takes a fraction of a second, and machines are noisy.
+const RESTORES: usize = 3;
+
 pub struct Options {
     pub subject: String,
     pub runs: Option<usize>,

@@ -8,14 +8,11 @@ use serde_json::{Value, json};
 
 use super::disk::{self, Disk};
 use super::tool::{self, Kind, Tool};
-use super::{Options, Times, subject, trees};
+use super::{Options, RESTORES, Times, subject, trees};
 use crate::system::{Done, about};
 
 /// In this order, and so named in every table.
 const PHASES: &[&str] = &["cold", "same tree", "cross first", "cross again", "next B", "next A"];
-
-/// How often a round restores the same tree: it takes a fraction of a second, and machines are noisy.
-const RESTORES: usize = 3;
 
 /// What the times must keep to, as ratios within one run.
 const WARM_TO_FLOOR: f64 = 1.25;
