@@ -139,6 +139,10 @@ fn split_debug_information() {
 fn coverage() {
     let space = Space::new();
     for compilers in compilers("coverage") {
+        if compilers == LLVM && !clang_profiles() {
+            skip("coverage", "no libclang_rt.profile");
+            continue;
+        }
         for at in ["first", "second/place"] {
             let tree = space.tree(at);
             tree.files(&[(".git/HEAD", ""), ("main.c", MAIN), ("n.c", N)]);

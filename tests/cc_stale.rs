@@ -575,8 +575,8 @@ fn profile() {
     let script = "$CC -O2 -fprofile-use -c x.c -o x.o; cp x.o out";
     case(&tree, script).only(GNU).changes("profile", |t, _| train(t, "more"));
     case(&tree, script).only(GNU).changes("profile", |t, _| t.remove("x.gcda"));
-    if !(on_path("clang") && on_path("llvm-profdata")) {
-        return skip("profile", "no clang or no llvm-profdata");
+    if !(clang_profiles() && on_path("llvm-profdata")) {
+        return skip("profile", "no libclang_rt.profile or no llvm-profdata");
     }
     let train = |t: &Tree<'_>, arguments: &str| {
         plain(

@@ -234,6 +234,13 @@ pub fn on_path(tool: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(tool).is_file())
 }
 
+/// Whether clang's library for coverage and profiles is here, a package of its own.
+pub fn clang_profiles() -> bool {
+    let name = format!("-print-file-name=libclang_rt.profile-{}.a", std::env::consts::ARCH);
+    let told = Command::new("clang").arg(name).output();
+    told.is_ok_and(|told| Path::new(String::from_utf8_lossy(&told.stdout).trim()).is_file())
+}
+
 pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }

@@ -71,12 +71,14 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What the tests start beside Rust's own tools: program, part of gcc or Python's module; Debian package; what for.
+/// What the tests start beside Rust's own tools: program, part of gcc or clang, or Python's module; Debian package; what for.
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("cc", "gcc", "links, and C in build scripts"),
     ("ar", "binutils", "archives"),
     ("g++", "g++", "C++"),
     ("clang", "clang", "the other C compiler"),
+    ("libclang_rt.profile-ARCH.a", "libclang-rt-dev", "its coverage and profiles"),
+    ("llvm-profdata", "llvm", "its profiles"),
     ("cc1obj", "gobjc", "Objective-C"),
     ("cc1objplus", "gobjc++", "Objective-C++"),
     ("ld.lld", "lld", "thin LTO"),
@@ -109,9 +111,10 @@ fn is_here(tool: &str) -> bool {
     if find_on_path(tool).is_some() {
         return true;
     }
-    // gcc says where a part of it is; of one that it has not, it repeats the name.
-    let told = output(Command::new("gcc").arg(format!("-print-prog-name={tool}")));
-    told.is_ok_and(|place| Path::new(place.trim()).is_file())
+    // A compiler says where a part of it is; of one that it has not, it repeats the name.
+    let part = tool.replace("ARCH", std::env::consts::ARCH);
+    let says = |compiler: &str, what: &str| output(Command::new(compiler).arg(format!("-print-{what}-name={part}")));
+    [says("gcc", "prog"), says("clang", "file")].iter().flatten().any(|place| Path::new(place.trim()).is_file())
 }
 
 /// Installs what is missing where that is possible, and names it where it is not. The tests that need something missing
