@@ -22,6 +22,7 @@ mod kinds;
 mod monitor;
 mod policy;
 mod portable;
+mod random;
 mod reports;
 mod run;
 mod scripts;
