@@ -77,6 +77,10 @@ impl<'s> Walk<'s> {
         format!("{} edited in place", path.display())
     }
 
+    fn surrounds(&self, run: Run<'s>) -> Run<'s> {
+        self.env.iter().fold(run, |run, (name, value)| run.env(name, value))
+    }
+
     fn removes(&mut self, files: &[&'static str]) -> String {
         let file = self.random.of(files);
         self.tree.remove(file);
@@ -184,19 +188,16 @@ fn c_walk() {
     }
 }
 
-#[test]
-fn cargo_walk() {
+const DATA: &[&str] = &["part/text", "part/for-macro", "part/for-script", "part/src/part.rs", "src/main.rs"];
+
+/// A program, a library, a procedural macro and a build script; each reads something.
+fn crates(tree: &Tree<'_>) {
     const LIB: &str = "mod part;\nmac::make!();\nconst OF_SCRIPT: &str = env!(\"OF_SCRIPT\");\n\
         pub fn tell() -> String {\n    let of_env = option_env!(\"WALK_1\");\n    \
         format!(\"{} {} {OF_SCRIPT} {of_env:?} {} {}\", part::VALUE, made(), include_str!(\"../text\"), file!())\n}\n";
-    const PARTS: &[&str] = &["part/src/part.rs", "part/src/part/mod.rs"];
-    const DATA: &[&str] = &["part/text", "part/for-macro", "part/for-script", "part/src/part.rs", "src/main.rs"];
-    let space = Space::new();
-    let (seed, steps) = asked(15);
-    let mut walk = Walk::new(&space, seed);
-    app_with_part(&walk.tree, LIB);
-    let_part_use_a_macro(&walk.tree);
-    walk.tree.files(&[
+    app_with_part(tree, LIB);
+    let_part_use_a_macro(tree);
+    tree.files(&[
         (
             "mac/src/lib.rs",
             "#[proc_macro]\npub fn make(_: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
@@ -211,40 +212,57 @@ fn cargo_walk() {
         ("part/src/part.rs", "pub const VALUE: u8 = 1;\n"),
         ("part/text", "text 1"),
     ]);
-    let mut found = 0;
-    let mut profile = "build";
+}
+
+/// One of them reads something else from now on.
+fn changes_a_crate(walk: &mut Walk<'_>) -> String {
+    match walk.random.below(5) {
+        0 => {
+            let place = walk.random.of(&["part/src/part.rs", "part/src/part/mod.rs"]);
+            let text = walk.random.of(&["1", "2", "3 + 1", "{ let unused = 1; 4 }", "wrong"]);
+            walk.tree.remove("part/src/part");
+            walk.tree.remove("part/src/part.rs");
+            walk.writes(place, &format!("pub const VALUE: u8 = {text};\n"))
+        }
+        1 => {
+            let (file, text) = (walk.random.of(&DATA[..3]), walk.random.of(&["0", "text 1", "text 2"]));
+            walk.writes(file, text)
+        }
+        2 => walk.removes(&DATA[1..3]),
+        3 => walk.edits_in_place(DATA),
+        _ => walk.sets(&["WALK_1", "WALK_2"], &["", "a", "b"]),
+    }
+}
+
+/// From an empty target directory, at several places.
+#[test]
+fn cargo_walk() {
+    let space = Space::new();
+    let (seed, steps) = asked(15);
+    let mut walk = Walk::new(&space, seed);
+    crates(&walk.tree);
+    let (mut found, mut args) = (0, "build");
     for step in 0..steps {
         let told = match walk.random.below(7) {
-            0 => {
-                let (place, text) = (walk.random.of(PARTS), walk.random.of(&["1", "2", "3 + 1"]));
-                walk.tree.remove("part/src/part");
-                walk.removes(&["part/src/part.rs"]);
-                walk.writes(place, &format!("pub const VALUE: u8 = {text};\n"))
-            }
+            0 => walk.moves(),
             1 => {
-                let (file, text) = (walk.random.of(&DATA[..3]), walk.random.of(&["0", "text 1", "text 2"]));
-                walk.writes(file, text)
+                args = walk.random.of(&["build", "build --release", "check", "test --no-run"]);
+                args.into()
             }
-            2 => walk.removes(&DATA[1..3]),
-            3 => walk.edits_in_place(DATA),
-            4 => walk.sets(&["WALK_1", "WALK_2"], &["", "a", "b"]),
-            5 => walk.moves(),
-            _ => {
-                profile = walk.random.of(&["build", "build --release", "check", "test --no-run"]);
-                profile.into()
-            }
+            _ => changes_a_crate(&mut walk),
         };
-        eprintln!("seed {seed}, step {step}: {told}\n  {profile}");
+        eprintln!("seed {seed}, step {step}: {told}\n  {args}");
         let build = |mode: Mode| {
             let map = format!("--remap-path-prefix={}=.", walk.tree.path.display());
-            let run = walk.tree.cargo(profile).mode(mode).env("RUSTFLAGS", map);
-            let run = walk.env.iter().fold(run, |run, (name, value)| run.env(name, value));
-            Made::by(run, &walk.tree.path.join("target"))
+            let run = walk.tree.cargo(args).mode(mode).env("RUSTFLAGS", map);
+            Made::by(walk.surrounds(run), &walk.tree.path.join("target"))
         };
         let (plain, first, again) = (build(Mode::Plain), build(Mode::Observed), build(Mode::Observed));
         for kache in [&first, &again] {
-            kache.files.same_bytes(&plain.files);
             kache.outcome.same_as(&plain.outcome);
+            if plain.outcome.status.success() {
+                kache.files.same_bytes(&plain.files);
+            }
         }
         if plain.outcome.status.success() {
             again.outcome.all_hit();
@@ -252,4 +270,74 @@ fn cargo_walk() {
         found += first.outcome.count("hit");
     }
     assert!(found > steps, "only {found} hits in states that came back: this walk shows little");
+}
+
+/// In target directories that stay, as people have them: two checkouts share the cache, and each has a twin that is built
+/// by plain cargo. The same units are built in both, with the same messages, the program says the same, and afterwards
+/// nothing is left to do.
+#[test]
+fn checkouts_walk() {
+    let space = Space::new();
+    let (seed, steps) = asked(15);
+    let mut walk = Walk::new(&space, seed);
+    let places = ["a", "far/away/b"].map(|at| (space.site(at), space.site("twins").join(at)));
+    for place in places.iter().flat_map(|(checkout, twin)| [checkout, twin]) {
+        fs::create_dir_all(place).unwrap();
+        crates(&Tree { space: &space, path: place.clone() });
+    }
+    let (mut found, mut args) = (0, "build");
+    for step in 0..steps {
+        let (checkout, twin) = &places[walk.random.below(2)];
+        let what = walk.random.below(8);
+        if what == 0 {
+            args = walk.random.of(&["build", "build", "build --release", "check"]);
+        }
+        let from = walk.random.0;
+        let mut results = Vec::new();
+        for (place, mode) in [(checkout, Mode::Observed), (twin, Mode::Plain)] {
+            walk.random.0 = from;
+            walk.tree.path.clone_from(place);
+            let told = match what {
+                0 => args.into(),
+                1 => walk.removes(&["target"]),
+                2 => {
+                    walk.tree.cargo("clean -p part").plain().run().ok();
+                    "cargo clean -p part".into()
+                }
+                3 => {
+                    let file = walk.random.of(&["part/src/lib.rs", "mac/src/lib.rs", "src/main.rs"]);
+                    walk.writes(file, &walk.tree.read(file))
+                }
+                _ => changes_a_crate(&mut walk),
+            };
+            eprintln!("seed {seed}, step {step}, {}: {told}\n  {args}", place.display());
+            let build = || walk.surrounds(walk.tree.cargo(args).mode(mode).without("CARGO_INCREMENTAL")).run();
+            let outcome = build();
+            found += outcome.count("hit");
+            let ran =
+                fs::exists(place.join("target/debug/app")).unwrap().then(|| walk.tree.execute("target/debug/app"));
+            if outcome.status.success() {
+                let next = build();
+                next.check(units(&next, place).is_empty(), "the next build must have nothing to do");
+            }
+            results.push((units(&outcome, place), outcome, ran));
+        }
+        let [(units, kache, ran), (plain_units, plain, plain_ran)] = &results[..] else { unreachable!() };
+        kache.same_as(plain);
+        kache.check(units == plain_units, &format!("plain cargo builds {plain_units:?}"));
+        match (ran, plain_ran) {
+            (Some(ran), Some(plain)) => drop(ran.same_as(plain)),
+            _ => kache.check(ran.is_none() && plain_ran.is_none(), "there is a program in both or in none"),
+        }
+    }
+    assert!(found > steps / 3, "only {found} hits: this walk shows little");
+}
+
+/// What cargo says it builds.
+fn units(outcome: &Outcome, place: &Path) -> Vec<String> {
+    let built = |line: &&str| ["Compiling", "Checking"].iter().any(|word| line.trim_start().starts_with(word));
+    let mut lines: Vec<_> =
+        outcome.stderr.lines().filter(built).map(|line| line.replace(place.to_str().unwrap(), "")).collect();
+    lines.sort();
+    lines
 }
