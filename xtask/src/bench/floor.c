@@ -172,7 +172,9 @@ static void stand_in(const char *path) {
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n < 0) die("/proc/self/exe");
     self[n] = 0;
-    if (rename(path, text("%s.real", path)) || link(self, path)) die(path);
+    char *real = text("%s.real", path);
+    unlink(real); /* renaming one link of a file onto another does nothing */
+    if (rename(path, real) || link(self, path)) die(path);
 }
 
 int main(int argc, char **argv) {
@@ -182,12 +184,17 @@ int main(int argc, char **argv) {
     if (me && starts(me + 1, "build-script-")) return build_script(store, argv);
 
     uint64_t h = 14695981039346656037u;
+    int piped = 0, asks = 0;
     for (int i = 1; i < argc; i++) {
+        piped |= !strcmp(argv[i], "-");
+        asks |= starts(argv[i], "--print");
         h = hash(h, local(argv[i]));
         if (!strcmp(argv[i], "--crate-name") && i + 1 < argc) name = argv[i + 1];
         if (!strcmp(argv[i], "--out-dir") && i + 1 < argc) out_dir = argv[i + 1];
         if (starts(argv[i], "extra-filename=")) extra = argv[i] + strlen("extra-filename=");
     }
+    /* What a build script tries, its source from a pipe: the next one may be another. */
+    if (piped && !asks && execvp(argv[1], argv + 1)) die(argv[1]);
     char *key = text("%s/%016lx", store, (unsigned long)h), *done = text("%s/done", key);
     char *out = text("%s/out", key), *err = text("%s/err", key);
     int compiles = name && out_dir, script = compiles && starts(name, "build_script_");

@@ -84,7 +84,7 @@ impl Bench<'_> {
                 trees::remove(&self.tree(true).join("target"))?;
                 into.cold = self.build(phase, false, true, into)?;
             }
-            "same tree" | "cross again" if !self.tool.restores() => {}
+            _ if self.tool.kind == Kind::None => {}
             "same tree" => {
                 for _ in 0..RESTORES {
                     drop(self.build(phase, false, true, into)?);
