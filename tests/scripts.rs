@@ -678,3 +678,45 @@ fn switched_off_by_setting() {
         assert_eq!(told(&tree), "x");
     }
 }
+
+/// Guards: cargo leaves `PWD` as the user's shell had it. Compilers look what it leads to; what lies there is no input,
+/// wherever it is seen from.
+#[test]
+fn another_working_directory_of_the_user() {
+    let space = Space::new();
+    fs::create_dir(space.site("elsewhere")).unwrap();
+    let body = "std::fs::write(format!(\"{out}/x.c\"), \"int x;\\n\").unwrap();\n \
+        let cc = std::process::Command::new(\"cc\").args([\"-g\", \"-c\", \"x.c\"]).current_dir(&out).status().unwrap();\n \
+        assert!(cc.success());\n tell(\"compiled\".into());";
+    for (at, hit) in [("w", false), ("far/away/w", true)] {
+        let tree = script(&space, at, body);
+        let out = tree.cargo("build").env("PWD", space.site("elsewhere")).run();
+        out.ok();
+        out.check(run_of(&out).is_hit() == hit, "only the first checkout runs the script");
+        let object = |tree: &Tree<'_>| tree.snapshot().only(|path| path.ends_with("x.o"));
+        let restored = object(&tree);
+        assert!(restored.has("x.o"));
+        tree.clean();
+        tree.cargo("build").mode(Mode::Observed).cache(&space.path("another")).run().ok();
+        restored.same_bytes(&object(&tree));
+    }
+}
+
+/// Guards: where `PWD` names the package by a link, a script's shells tell that name.
+#[test]
+fn a_link_to_the_package() {
+    let space = Space::new();
+    let body = "let here = std::process::Command::new(\"sh\").args([\"-c\", \"pwd\"]).output().unwrap();\n \
+        tell(String::from_utf8(here.stdout).unwrap().trim().rsplit('/').next().unwrap().into());";
+    let tree = script(&space, "w", body);
+    symlink("w", space.site("link")).unwrap();
+    for name in ["w", "link", "w"] {
+        let by = |mode| {
+            tree.clean();
+            tree.cargo("build").mode(mode).env("PWD", space.site(name)).run().ok();
+            told(&tree)
+        };
+        assert_eq!(by(Mode::Observed), by(Mode::Plain));
+        assert_eq!(by(Mode::Observed), name);
+    }
+}

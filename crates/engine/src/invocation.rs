@@ -32,6 +32,14 @@ impl Invocation {
         self.var(name).map(Path::new).filter(|p| p.is_absolute())
     }
 
+    /// The name that `PWD` gives the working directory, where it leads there and is not [`Invocation::cwd`]: shells and
+    /// compilers go by it (POSIX, sh, "Shell Variables").
+    pub fn directory_name(&self) -> Option<&Path> {
+        let pwd = self.path_var("PWD").filter(|pwd| **pwd != self.cwd)?;
+        let [here, there] = [&*self.cwd, pwd].map(|dir| kache_os::stat(dir).ok());
+        here?.same_file(&there?).then_some(pwd)
+    }
+
     /// Where scratch goes.
     pub fn temp(&self) -> &Path {
         self.path_var("TMPDIR").unwrap_or(Path::new("/tmp"))

@@ -162,12 +162,7 @@ fn key_fields(
         let value = invocation.value(name.as_bytes()).unwrap_or_default();
         fields.push(("variable", [name.as_bytes(), b"=", &roots.encode(value, Form::Plain)].concat()));
     }
-    // The compilers take the working directory's name from there, if it names it.
-    let here = kache_os::stat(&invocation.cwd);
-    let names_it = |pwd: &&Path| here.as_ref().is_ok_and(|h| kache_os::stat(pwd).is_ok_and(|m| m.same_file(h)));
-    if let Some(pwd) = invocation.path_var("PWD").filter(|pwd| **pwd != invocation.cwd).filter(names_it) {
-        fields.push(("directory-name", bytes(pwd).to_vec()));
-    }
+    fields.extend(invocation.directory_name().map(|name| ("directory-name", bytes(name).to_vec())));
     fields
 }
 
