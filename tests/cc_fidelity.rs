@@ -109,7 +109,7 @@ fn dependency_files() {
             as_plain(&tree, compilers, line);
         }
     }
-    as_plain(&tree, LLVM, "$CC -MJ out/x.json -c x.c -o out/x.o");
+    clang_as_plain("dependency_files", &tree, "$CC -MJ out/x.json -c x.c -o out/x.o");
 }
 
 #[test]

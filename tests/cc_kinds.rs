@@ -165,7 +165,7 @@ fn profiles() {
     let script = "$CC -O2 -fprofile-generate=/nowhere -frandom-seed=1 -c n.c -o out/n.o";
     as_plain(&tree, GNU, script);
     let merged = "$CC -O2 -fprofile-instr-generate -c n.c -o out/n.o";
-    as_plain(&tree, LLVM, merged);
+    clang_as_plain("profiles", &tree, merged);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn precompiled_headers() {
     tree.files(&[("h.h", "#define V 1\n"), ("x.c", "int f(void) { return V; }\n")]);
     let clang =
         "$CC -x c-header -Xclang -fno-pch-timestamp h.h -o out/h.h.pch; $CC -include-pch out/h.h.pch -c x.c -o out/x.o";
-    as_plain(&tree, LLVM, clang);
+    clang_as_plain("precompiled_headers", &tree, clang);
     // gcc's own bytes differ from run to run: only what is made with it is compared.
     let run = |mode| {
         tree.remove("h.h.gch");
@@ -204,7 +204,7 @@ fn modules() {
     as_plain(&tree, GNU, gnu);
     let llvm = "cd out; $CXX -std=c++20 -x c++-module --precompile ../m.cc -o m.pcm; $CXX -std=c++20 -c m.pcm -o m.o; \
                 $CXX -std=c++20 -fmodule-file=m.pcm -c ../use.cc -o use.o; $CXX m.o use.o -o x; ./x";
-    as_plain(&tree, LLVM, llvm);
+    clang_as_plain("modules", &tree, llvm);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn link_time_optimization() {
     );
     if on_path("ld.lld") {
         let llvm = "for s in main n; do $CC -O2 -flto=thin -c $s.c -o out/$s.o; done; $CC -O2 -flto=thin -fuse-ld=lld out/*.o -o out/x; out/x";
-        as_plain(&tree, LLVM, llvm);
+        clang_as_plain("link_time_optimization", &tree, llvm);
     } else {
         skip("link_time_optimization", "no lld");
     }
@@ -258,7 +258,7 @@ fn serialized_diagnostics() {
     let space = Space::new();
     let tree = tree(&space);
     tree.write("w.c", "int f(void) { int unused; return 1; }\n");
-    as_plain(&tree, LLVM, "$CC -Wall --serialize-diagnostics out/w.dia -c w.c -o out/w.o");
+    clang_as_plain("serialized_diagnostics", &tree, "$CC -Wall --serialize-diagnostics out/w.dia -c w.c -o out/w.o");
     as_plain(&tree, GNU, "$CC -Wall -fdiagnostics-format=json -c w.c -o out/w.o");
 }
 

@@ -895,6 +895,16 @@ pub fn as_plain(tree: &Tree<'_>, compilers: Compilers, script: &str) -> Twice {
     Twice { first: first.outcome, again: second.outcome }
 }
 
+/// [`as_plain`] with clang, where that is.
+#[track_caller]
+pub fn clang_as_plain(test: &str, tree: &Tree<'_>, script: &str) {
+    if on_path(LLVM.0) {
+        as_plain(tree, LLVM, script);
+    } else {
+        skip(test, "no clang");
+    }
+}
+
 // --- what a build leaves -------------------------------------------------------------------------------------------
 
 #[derive(PartialEq, Eq, Clone)]
