@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Options, Times, subject, trees};
+use super::{Options, Times, children_cpu, subject, trees};
 use crate::system::{Done, about, cargo, find_on_path, release_build};
 
 const PHASES: &[&str] = &["cold", "same tree", "cross first", "cross again"];
@@ -173,18 +173,6 @@ impl Bench<'_> {
     }
 }
 
-/// Processor time of all that was started and waited for, in seconds. (sccache compiles in a server, which is not.)
-fn children_cpu() -> f64 {
-    // SAFETY: all zeroes is a value of this structure of integers, which the call fills in.
-    let used = unsafe {
-        let mut used: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_CHILDREN, &mut used);
-        used
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    seconds(used.ru_utime) + seconds(used.ru_stime)
-}
-
 #[derive(Default)]
 struct Measured {
     times: BTreeMap<&'static str, Times>,
@@ -230,11 +218,11 @@ pub fn run(options: &Options) -> Done {
             }
         }
         let mut measured: Vec<Measured> = benches.iter().map(|_| Measured::default()).collect();
-        for _ in 0..options.runs.unwrap_or(3) {
+        for round in 0..options.runs.unwrap_or(3) {
             // All tools side by side in each phase: machines are slower for minutes, and only ratios count.
             for phase in PHASES {
-                for (bench, into) in benches.iter().zip(&mut measured) {
-                    bench.phase(phase, into)?;
+                for which in super::order(benches.len(), round) {
+                    benches[which].phase(phase, &mut measured[which])?;
                 }
             }
         }

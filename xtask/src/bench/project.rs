@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::disk::{self, Disk};
 use super::tool::{self, Kind, Tool};
-use super::{Options, RESTORES, Times, subject, trees};
+use super::{Options, RESTORES, Times, children_cpu, subject, trees};
 use crate::system::{Done, about};
 
 /// In this order, and so named in every table.
@@ -23,6 +23,8 @@ struct Measured {
     /// What the last cold build noted in the event log.
     cold: Vec<Value>,
     times: BTreeMap<&'static str, Times>,
+    /// Which says more than the clock where others work on the machine.
+    cpu: BTreeMap<&'static str, Times>,
     /// Units of the last build in each phase, as cargo counts them.
     units: BTreeMap<&'static str, usize>,
     /// Outcomes in the event log, by phase; only of this project.
@@ -63,7 +65,9 @@ impl Bench<'_> {
             trees::remove(&tree.join("target"))?;
         }
         let before = events(&self.tool.cache(&self.state())).len();
+        let cpu = children_cpu();
         let built = self.tool.cargo(&self.args, &tree, &self.state())?;
+        into.cpu.entry(phase).or_default().add(children_cpu() - cpu);
         into.times.entry(phase).or_default().add(built.seconds);
         into.units.insert(phase, built.units);
         let new = events(&self.tool.cache(&self.state())).split_off(before);
@@ -148,7 +152,8 @@ pub fn run(options: &Options) -> Done {
         eprintln!("run {run} of {runs}");
         // Each phase with all tools, one right after the other: what is compared is seconds apart, not minutes.
         for phase in PHASES {
-            for (bench, measured) in &mut benches {
+            for which in super::order(benches.len(), run - 1) {
+                let (bench, measured) = &mut benches[which];
                 bench.phase(phase, measured)?;
             }
         }
@@ -266,6 +271,10 @@ fn report(options: &Options, subject: &str, benches: &[(Bench<'_>, Measured)]) -
         }
     }
     println!();
+    let cold = |kind: Kind| benches.iter().find(|(b, _)| b.tool.kind == kind)?.1.cpu.get("cold")?.median();
+    if let (Some(ours), Some(none)) = (cold(Kind::Ours), cold(Kind::None)) {
+        println!("cold, processor time: {:.3} × no cache", ours / none);
+    }
     for (rule, holds) in verdict {
         println!("{}  {rule}", if holds { "holds" } else { "FAILS" });
     }
@@ -279,6 +288,7 @@ fn row(bench: &Bench<'_>, m: &Measured) -> Value {
         .map(|(phase, times)| {
             json!({
                 "phase": phase, "median": times.median(), "all": times.all(),
+                "cpu": m.cpu.get(phase).map(Times::all),
                 "units": m.units.get(phase), "outcomes": m.outcomes.get(phase),
             })
         })
