@@ -138,7 +138,7 @@ impl Times {
 
 /// The tools in turn, every second round the other way round: a machine that throttles is faster for who comes first.
 fn order(tools: usize, round: usize) -> impl Iterator<Item = usize> {
-    (0..tools).map(move |at| if round % 2 == 0 { at } else { tools - 1 - at })
+    (0..tools).map(move |at| if round.is_multiple_of(2) { at } else { tools - 1 - at })
 }
 
 /// Processor time of all that was started and waited for, in seconds. (sccache compiles in a server, which is not.)
