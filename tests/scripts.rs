@@ -679,8 +679,8 @@ fn switched_off_by_setting() {
     }
 }
 
-/// Guards: cargo leaves `PWD` as the user's shell had it. Compilers look what it leads to; what lies there is no input,
-/// wherever it is seen from.
+/// Guards: cargo leaves `PWD` as the user's shell had it. Compilers look what it leads to, which lies nowhere as seen from
+/// the checkout.
 #[test]
 fn another_working_directory_of_the_user() {
     let space = Space::new();

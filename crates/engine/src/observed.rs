@@ -6,7 +6,8 @@
 mod conclude;
 
 use crate::action::{Action, Kind};
-use crate::programs::{self, EnvUse};
+use crate::invocation::Invocation;
+use crate::programs::{self, EnvUse, Traits};
 use crate::reason::{Reason, Why};
 use crate::sources::Variables;
 use crate::world::World;
@@ -87,8 +88,13 @@ struct Reading<'a> {
     /// Links the action made, with their text: what lies behind them is not its own.
     links: HashMap<Vec<u8>, Vec<u8>>,
     inputs: BTreeSet<Input>,
-    /// Which inputs look at which path, to drop them when the path turns out to be the action's own.
-    of_path: Vec<(Vec<u8>, Input)>,
+    /// Which inputs look at which path, to drop them when the path turns out to be the action's own; and whether it may have
+    /// been meant as seen from the checkout.
+    of_path: Vec<(Vec<u8>, Input, bool)>,
+    /// What `PWD` and `OLDPWD` say and is not where the action is: cargo and many scripts leave them as they were.
+    left: Vec<&'a [u8]>,
+    /// What is gone through now was done by a program that looks there as it starts.
+    looks_there: bool,
     /// Names asked for; whether by the user's own program, to which nothing is noise.
     variables: BTreeMap<Vec<u8>, bool>,
     /// How the environment was read beside by name.
@@ -108,6 +114,13 @@ struct Reading<'a> {
     jobserver: Option<Vec<u8>>,
 }
 
+fn left(invocation: &Invocation) -> Vec<&[u8]> {
+    let leads_here = invocation.directory_name().is_some();
+    let pwd = if leads_here { None } else { invocation.path_var("PWD") };
+    let named = pwd.into_iter().chain(invocation.path_var("OLDPWD"));
+    named.filter(|dir| **dir != invocation.cwd).map(bytes).collect()
+}
+
 /// Reads a trace. `start` is the file clock before the action began.
 /// `variables`: what sources and settings say of them.
 pub fn read(
@@ -125,6 +138,8 @@ pub fn read(
         links: HashMap::new(),
         inputs: BTreeSet::new(),
         of_path: Vec::new(),
+        left: left(world.invocation),
+        looks_there: false,
         variables: BTreeMap::new(),
         environment: EnvUse::ByName,
         asked_where: false,
@@ -142,7 +157,7 @@ pub fn read(
     for (index, record) in trace.records.iter().enumerate() {
         let exe = trace.program_of(index).exe;
         let traits = traits[trace.owner_of(index)];
-        let look = look(record, traits.asks_by_name);
+        let look = look(record, traits);
         if look.as_ref().is_some_and(|look| taken.contains(look)) {
             continue;
         }
@@ -189,6 +204,7 @@ pub fn read(
         }
         if !failed_exec(trace, index) && !only_held(trace, index) {
             reading.by_known = traits.asks_by_name;
+            reading.looks_there = traits.asks_by_name || traits.is_shell;
             let (a, b) = (reading.by_one_name(record.a), reading.by_one_name(record.b));
             let links = reading.links.len();
             reading.take(&Record { a: &a, b: &b, ..*record }, search_path(trace, index));
@@ -215,16 +231,16 @@ pub fn read(
 
 /// A look at something, by what tells it from another. To look again changes nothing while paths lead where they led: what
 /// was first found or not, and read or not, is settled, and what is written since is looked at no more.
-type Look<'t> = (Touch, u8, u16, i32, &'t [u8], bool);
+type Look<'t> = (Touch, u8, u16, i32, &'t [u8], Traits);
 
-fn look<'t>(r: &Record<'t>, by_known: bool) -> Option<Look<'t>> {
+fn look<'t>(r: &Record<'t>, by: Traits) -> Option<Look<'t>> {
     let is_look = match r.kind {
         Touch::Open => r.flags & flag::WRITE == 0,
         Touch::Loaded | Touch::Absent | Touch::Failed | Touch::Stat | Touch::Lstat => true,
         Touch::List | Touch::Readlink | Touch::Resolve => true,
         _ => false,
     };
-    is_look.then_some((r.kind, r.flags, r.err, r.arg, r.a, by_known))
+    is_look.then_some((r.kind, r.flags, r.err, r.arg, r.a, by))
 }
 
 /// The last one that make (4.4 and later) names, if it is what it should be.
@@ -378,6 +394,7 @@ impl Reading<'_> {
         let name = self.plain(&place);
         // By a link that is there only after the run, nothing can be looked at before it.
         let input = input(self.stored(if *place == *p { p } else { &name }));
+        let habit = self.looks_there && self.left.contains(&p) && !matches!(input, Input::List(_));
         let history = self.paths.entry(name.clone()).or_default();
         history.failed = 0;
         history.appeared |= found && history.missed;
@@ -387,7 +404,7 @@ impl Reading<'_> {
             history.counts = !found && !self.by_known;
         }
         if !history.written {
-            self.of_path.push((name, input));
+            self.of_path.push((name, input, !habit));
         }
     }
 

@@ -7,12 +7,14 @@ use kache_os::bytes;
 use std::path::Path;
 
 /// What a program's behaviour lets us conclude.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Traits {
     /// Asks for variables through `getenv` only, so the names it asked for are all it read.
     pub asks_by_name: bool,
     /// Reads of the wall clock that do not reach its results.
     pub clock_reads: u32,
+    /// Looks as it starts what `PWD` and `OLDPWD` lead to (POSIX, sh, "Shell Variables").
+    pub is_shell: bool,
 }
 
 pub const ANY: u32 = u32::MAX;
@@ -68,21 +70,23 @@ const PROGRAMS: &[(&str, Traits, &str)] = &[
     ("kache", by_name(0), "becomes the compiler it was called for; its settings are in the key"),
     ("make", whole(ANY), "imports the environment; compares file times with the clock"),
     ("gmake", whole(ANY), "as make"),
-    ("sh", whole(ANY), "imports the environment; seeds $RANDOM"),
-    ("dash", whole(ANY), "as sh"),
-    ("bash", whole(ANY), "as sh"),
+    ("sh", SHELL, "imports the environment; seeds $RANDOM"),
+    ("dash", SHELL, "as sh"),
+    ("bash", SHELL, "as sh"),
     ("perl", whole(1), "imports the environment; notes its start time"),
     ("python3", whole(1), "imports the environment; notes its start time"),
     ("python3.*", whole(1), "as python3"),
 ];
 
 const fn by_name(clock_reads: u32) -> Traits {
-    Traits { asks_by_name: true, clock_reads }
+    Traits { asks_by_name: true, clock_reads, is_shell: false }
 }
 
 const fn whole(clock_reads: u32) -> Traits {
-    Traits { asks_by_name: false, clock_reads }
+    Traits { asks_by_name: false, clock_reads, is_shell: false }
 }
+
+const SHELL: Traits = Traits { asks_by_name: false, clock_reads: ANY, is_shell: true };
 
 /// Traits of the program at `exe`, by its name; see [`env_use`] for Rust programs, whose symbols tell more.
 pub fn traits_of(exe: &Path) -> Traits {
@@ -91,7 +95,7 @@ pub fn traits_of(exe: &Path) -> Traits {
         return *traits;
     }
     // coreutils and friends, which scripts start by the dozen, land here: the whole environment.
-    Traits { asks_by_name: false, clock_reads: 0 }
+    whole(0)
 }
 
 /// Whether a program bears the name in a row: `*x` is `x` or `anything-x` (a target's prefix), `x-[0-9]*` a versioned name.

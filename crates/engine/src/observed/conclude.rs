@@ -136,22 +136,13 @@ impl Reading<'_> {
         let below = matches!(self.action.outputs, Outputs::Below(_));
         let (mut looked, mut quiet) = (Vec::new(), Quiet { start, margin_ms: self.world.margin_ms, last: None });
         let mut of_path = std::mem::take(&mut self.of_path);
-        // Shells and compilers look whether `PWD` leads to where they are. Where it does, that name is in the key; where it
-        // does not (cargo and many scripts leave it as it was), nothing comes of what lies there.
-        let invocation = self.world.invocation;
-        let stale = invocation.path_var("PWD").filter(|pwd| **pwd != invocation.cwd);
-        let stale = stale.filter(|_| invocation.directory_name().is_none());
         // In order, so that each directory is walked to once.
         of_path.sort_unstable();
         of_path.dedup();
-        for (name, input) in of_path {
+        for (name, input, around) in of_path {
             let history = self.paths.get(&name).copied().unwrap_or_default();
             let place = path(&name);
             if self.own(&name) || outputs.contains(place) {
-                continue;
-            }
-            let looks = matches!(input, Input::Path(_) | Input::Link(_)) && !history.read && !history.written;
-            if looks && stale == Some(place) {
                 continue;
             }
             if out_tree.is_some_and(|dir| place.starts_with(dir) && place != dir) {
@@ -165,7 +156,9 @@ impl Reading<'_> {
                 }
                 continue;
             }
-            self.inputs.extend(self.surroundings(&name, &input));
+            if around {
+                self.inputs.extend(self.surroundings(&name, &input));
+            }
             let missing = if history.missed { self.missing(&input) } else { None };
             let only_missed = history.missed && !history.appeared && matches!(input, Input::Path(_));
             let is_absent = missing.is_some() || only_missed && quiet.is_quiet(place);
