@@ -114,6 +114,7 @@ struct Reading<'a> {
     jobserver: Option<Vec<u8>>,
 }
 
+/// What [`Reading::left`] holds.
 fn left(invocation: &Invocation) -> Vec<&[u8]> {
     let leads_here = invocation.directory_name().is_some();
     let pwd = if leads_here { None } else { invocation.path_var("PWD") };
