@@ -65,6 +65,23 @@ fn whatever_it_reads_is_an_input() {
     command(&tree, "./generate", "hit");
 }
 
+/// Guards: where `PWD` names the directory by a link, a shell tells that name; a command that asks for none has one answer.
+#[test]
+fn behind_a_link_to_its_directory() {
+    let space = Space::new();
+    let tree = generator(&space, "w");
+    symlink("w", space.site("link")).unwrap();
+    for (line, hits) in [("sh -c pwd", [false, false, true]), ("nm --version", [false, true, true])] {
+        for (at, hit) in ["w", "link", "w"].into_iter().zip(hits) {
+            let there = |run: Run<'_>| run.cwd(&space.site(at)).env("PWD", space.site(at)).run();
+            let plain = there(tree.shell(GNU, line).plain());
+            let ours = there(run(&tree, &format!("-- {line}")));
+            ours.same_as(&plain)
+                .check(ours.count("hit") == usize::from(hit), "one answer for each name that is asked for");
+        }
+    }
+}
+
 /// Guards: what lies behind a link that the command made is an input, and so is what it would write there.
 #[test]
 fn behind_a_link_it_made() {

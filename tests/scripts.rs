@@ -703,21 +703,27 @@ fn another_working_directory_of_the_user() {
     }
 }
 
-/// Guards: where `PWD` names the package by a link, a script's shells tell that name.
+/// Guards: where `PWD` names the package by a link, or a directory of it, a script's shells there tell that name.
 #[test]
 fn a_link_to_the_package() {
-    let space = Space::new();
-    let body = "let here = std::process::Command::new(\"sh\").args([\"-c\", \"pwd\"]).output().unwrap();\n \
-        tell(String::from_utf8(here.stdout).unwrap().trim().rsplit('/').next().unwrap().into());";
-    let tree = script(&space, "w", body);
-    symlink("w", space.site("link")).unwrap();
-    for name in ["w", "link", "w"] {
-        let by = |mode| {
-            tree.clean();
-            tree.cargo("build").mode(mode).env("PWD", space.site(name)).run().ok();
-            told(&tree)
-        };
-        assert_eq!(by(Mode::Observed), by(Mode::Plain));
-        assert_eq!(by(Mode::Observed), name);
+    for (at, names) in [(".", ["w", "link", "w"]), ("native", ["native", "native-link", "native"])] {
+        let space = Space::new();
+        let body = format!(
+            "let here = std::process::Command::new(\"sh\").args([\"-c\", \"pwd\"]).current_dir({at:?}).output();\n \
+             tell(String::from_utf8(here.unwrap().stdout).unwrap().trim().rsplit('/').next().unwrap().into());"
+        );
+        let tree = script(&space, "w", &body);
+        tree.write("native/.keep", "");
+        symlink("w", space.site("link")).unwrap();
+        symlink("w/native", space.site("native-link")).unwrap();
+        for name in names {
+            let by = |mode| {
+                tree.clean();
+                tree.cargo("build").mode(mode).env("PWD", space.site(name)).run().ok();
+                told(&tree)
+            };
+            assert_eq!(by(Mode::Observed), by(Mode::Plain));
+            assert_eq!(by(Mode::Observed), name);
+        }
     }
 }

@@ -636,6 +636,18 @@ fn proc_macro_runs_a_program() {
     Case::new(&tree).changes(OBSERVED, |t, _| t.space.write("outside/told.txt", "two"));
 }
 
+/// Guards: where `PWD` names the workspace by a link, a macro's shells tell that name.
+#[test]
+fn proc_macro_asks_a_shell_where_it_is() {
+    let space = Space::new();
+    let pwd = "std::process::Command::new(\"sh\").args([\"-c\", \"pwd\"]).output().unwrap().stdout";
+    let tree = with_macro(&space, &format!("String::from_utf8({pwd}).unwrap()"));
+    symlink("w", space.site("link")).unwrap();
+    let mut case = Case::new(&tree);
+    case.build.set("PWD", space.site("w").to_str().unwrap());
+    case.changes(OBSERVED, |t, b| b.set("PWD", t.space.site("link").to_str().unwrap()));
+}
+
 #[test]
 fn proc_macro_probes_a_file_that_appears() {
     let space = Space::new();

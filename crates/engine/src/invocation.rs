@@ -1,5 +1,6 @@
 //! One snapshot of what this process was started with; nothing below reads the environment again.
 
+use kache_key::{Root, Roots};
 use kache_os::bytes;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -32,12 +33,13 @@ impl Invocation {
         self.var(name).map(Path::new).filter(|p| p.is_absolute())
     }
 
-    /// The name that `PWD` gives the working directory, where it leads there and is not [`Invocation::cwd`]: shells and
-    /// compilers go by it (POSIX, sh, "Shell Variables").
-    pub fn directory_name(&self) -> Option<&Path> {
+    /// The name that `PWD` gives the working directory, or another one of the checkout where a child may run, if that is
+    /// not `getcwd`'s: shells and compilers go by it (POSIX, sh, "Shell Variables").
+    pub fn directory_name(&self, roots: &Roots) -> Option<&Path> {
         let pwd = self.path_var("PWD").filter(|pwd| **pwd != self.cwd)?;
-        let [here, there] = [&*self.cwd, pwd].map(|dir| kache_os::stat(dir).ok());
-        here?.same_file(&there?).then_some(pwd)
+        let real = kache_os::canonical_dir(pwd).ok().filter(|real| real != pwd)?;
+        let in_checkout = || roots.innermost(bytes(&real)).is_some_and(Root::moves_with_checkout);
+        (real == self.cwd || in_checkout()).then_some(pwd)
     }
 
     /// Where scratch goes.

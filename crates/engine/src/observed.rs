@@ -12,7 +12,7 @@ use crate::reason::{Reason, Why};
 use crate::sources::Variables;
 use crate::world::World;
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
-use kache_key::{Input, PathSet, Root};
+use kache_key::{Input, PathSet, Root, Roots};
 use kache_observe::{Kind as Touch, Record, Trace, flag};
 use kache_os::{Stamp, bytes, path};
 use std::borrow::Cow;
@@ -93,8 +93,6 @@ struct Reading<'a> {
     of_path: Vec<(Vec<u8>, Input, bool)>,
     /// What `PWD` and `OLDPWD` say and is not where the action is: cargo and many scripts leave them as they were.
     left: Vec<&'a [u8]>,
-    /// What is gone through now was done by a program that looks there as it starts.
-    looks_there: bool,
     /// Names asked for; whether by the user's own program, to which nothing is noise.
     variables: BTreeMap<Vec<u8>, bool>,
     /// How the environment was read beside by name.
@@ -104,8 +102,8 @@ struct Reading<'a> {
     parents: HashMap<PathBuf, PathBuf>,
     /// Whether a directory of the machine is missing: many paths are looked for in the same few.
     absent_dirs: HashMap<PathBuf, bool>,
-    /// What is gone through now was done by a program of the table.
-    by_known: bool,
+    /// Of the program that did what is gone through now.
+    traits: Traits,
     /// This program, which observed ones start in a compiler's place.
     kache: Option<PathBuf>,
     /// The action's own `PATH`.
@@ -115,8 +113,8 @@ struct Reading<'a> {
 }
 
 /// What [`Reading::left`] holds.
-fn left(invocation: &Invocation) -> Vec<&[u8]> {
-    let leads_here = invocation.directory_name().is_some();
+fn left<'a>(invocation: &'a Invocation, roots: &Roots) -> Vec<&'a [u8]> {
+    let leads_here = invocation.directory_name(roots).is_some();
     let pwd = if leads_here { None } else { invocation.path_var("PWD") };
     let named = pwd.into_iter().chain(invocation.path_var("OLDPWD"));
     named.filter(|dir| **dir != invocation.cwd).map(bytes).collect()
@@ -139,14 +137,13 @@ pub fn read(
         links: HashMap::new(),
         inputs: BTreeSet::new(),
         of_path: Vec::new(),
-        left: left(world.invocation),
-        looks_there: false,
+        left: left(world.invocation, world.roots),
         variables: BTreeMap::new(),
         environment: EnvUse::ByName,
         asked_where: false,
         parents: HashMap::new(),
         absent_dirs: HashMap::new(),
-        by_known: false,
+        traits: programs::traits_of(&action.program),
         kache: std::env::current_exe().ok(),
         path: world.invocation.value(b"PATH").unwrap_or_default(),
         jobserver: jobserver(world),
@@ -204,8 +201,7 @@ pub fn read(
             _ => {}
         }
         if !failed_exec(trace, index) && !only_held(trace, index) {
-            reading.by_known = traits.asks_by_name;
-            reading.looks_there = traits.asks_by_name || traits.is_shell;
+            reading.traits = traits;
             let (a, b) = (reading.by_one_name(record.a), reading.by_one_name(record.b));
             let links = reading.links.len();
             reading.take(&Record { a: &a, b: &b, ..*record }, search_path(trace, index));
@@ -395,14 +391,14 @@ impl Reading<'_> {
         let name = self.plain(&place);
         // By a link that is there only after the run, nothing can be looked at before it.
         let input = input(self.stored(if *place == *p { p } else { &name }));
-        let habit = self.looks_there && self.left.contains(&p) && !matches!(input, Input::List(_));
+        let habit = self.traits.looks_at_pwd() && self.left.contains(&p) && !matches!(input, Input::List(_));
         let history = self.paths.entry(name.clone()).or_default();
         history.failed = 0;
         history.appeared |= found && history.missed;
         if !history.found && !history.missed && !history.written {
             history.found = found;
             history.missed = !found;
-            history.counts = !found && !self.by_known;
+            history.counts = !found && !self.traits.asks_by_name;
         }
         if !history.written {
             self.of_path.push((name, input, !habit));
@@ -448,7 +444,7 @@ impl Reading<'_> {
             // What a compiler driver looks for there may be one of its programs, and then the search says it all; it may be
             // a header, too.
             let program = path(r.a).file_name().is_some_and(|n| programs::traits_of(Path::new(n)).asks_by_name);
-            if self.by_known && program && r.kind == Touch::Absent {
+            if self.traits.asks_by_name && program && r.kind == Touch::Absent {
                 return;
             }
         }

@@ -13,8 +13,14 @@ pub struct Traits {
     pub asks_by_name: bool,
     /// Reads of the wall clock that do not reach its results.
     pub clock_reads: u32,
-    /// Looks as it starts what `PWD` and `OLDPWD` lead to (POSIX, sh, "Shell Variables").
     pub is_shell: bool,
+}
+
+impl Traits {
+    /// Looks as it starts what `PWD` and `OLDPWD` lead to: compilers, and shells (POSIX, sh, "Shell Variables").
+    pub fn looks_at_pwd(self) -> bool {
+        self.asks_by_name || self.is_shell
+    }
 }
 
 pub const ANY: u32 = u32::MAX;

@@ -47,7 +47,7 @@ struct Frozen {
 
 /// Variables that say nothing about what a program does, for programs that read the whole environment. Each with its reason.
 const NOISE: &[(&str, &str)] = &[
-    ("PWD", "the shell's own; the working directory is in the key"),
+    ("PWD", "the shell's own; the working directory is in the key, and its name is an input"),
     ("OLDPWD", "the shell's own"),
     ("SHLVL", "the shell's own"),
     ("_", "the shell's own"),
@@ -256,6 +256,10 @@ impl<'a> World<'a> {
             Input::Messages => State::Text(self.messages.to_vec()),
             Input::Machine => State::Hashed(Digest::of(&kache_os::machine_identity())),
             Input::Processor => State::Hashed(Digest::of(&kache_os::cpu_identity())),
+            Input::DirectoryName => match self.invocation.directory_name(self.roots) {
+                None => State::Absent,
+                Some(name) => State::Text(bytes(name).to_vec()),
+            },
         }
     }
 

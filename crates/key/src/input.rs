@@ -45,6 +45,8 @@ pub enum Input {
     Processor,
     /// What the machine is called, and which kernel it runs (`uname`).
     Machine,
+    /// The name that `PWD` gives the working directory, or another one of the checkout, where it is not `getcwd`'s.
+    DirectoryName,
 }
 
 impl Ord for Input {
@@ -76,6 +78,7 @@ impl Input {
             Input::Messages => (b"", 11, None, &[]),
             Input::Processor => (b"", 12, None, &[]),
             Input::Machine => (b"", 13, None, &[]),
+            Input::DirectoryName => (b"", 14, None, &[]),
         }
     }
 
@@ -99,6 +102,7 @@ impl Input {
             Input::Messages => "colour and width of messages".into(),
             Input::Processor => "the processor".into(),
             Input::Machine => "the machine's name and kernel".into(),
+            Input::DirectoryName => "the working directory's name in PWD".into(),
         }
     }
 }
@@ -226,6 +230,7 @@ fn framed_name(input: &Input) -> Vec<u8> {
         Input::Messages => vec![b'm'],
         Input::Processor => vec![b'c'],
         Input::Machine => vec![b'n'],
+        Input::DirectoryName => vec![b'w'],
     }
 }
 

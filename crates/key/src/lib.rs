@@ -14,5 +14,5 @@ pub use roots::{Form, MARK, Root, Roots};
 
 /// Version of every fingerprint. Raise it when the meaning of any key field or input state changes.
 ///
-/// History: 1, the first.
-pub const KEY_VERSION: u32 = 1;
+/// History: 1, the first. 2: the working directory's name is an input where it was observed, no field of every key.
+pub const KEY_VERSION: u32 = 2;

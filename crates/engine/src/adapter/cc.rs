@@ -158,11 +158,14 @@ fn key_fields(
         ("directory", roots.encode_path(bytes(&invocation.cwd))),
     ];
     fields.extend(args.iter().map(|arg| ("argument", roots.encode(bytes(arg), Form::Plain))));
-    for name in cc_flags::KEY_VARIABLES.iter().filter(|_| !settings.observe) {
+    if settings.observe {
+        return fields;
+    }
+    for name in cc_flags::KEY_VARIABLES {
         let value = invocation.value(name.as_bytes()).unwrap_or_default();
         fields.push(("variable", [name.as_bytes(), b"=", &roots.encode(value, Form::Plain)].concat()));
     }
-    fields.extend(invocation.directory_name().map(|name| ("directory-name", bytes(name).to_vec())));
+    fields.extend(invocation.directory_name(roots).map(|name| ("directory-name", bytes(name).to_vec())));
     fields
 }
 

@@ -82,7 +82,6 @@ pub fn action(invocation: &Invocation, asked: &Asked, settings: &Settings) -> Re
         ("directory", roots.encode_path(bytes(&invocation.cwd))),
         ("clock", vec![u8::from(asked.allow_clock)]),
     ];
-    fields.extend(invocation.directory_name().map(|name| ("directory-name", bytes(name).to_vec())));
     fields.extend(asked.command[1..].iter().map(|arg| ("argument", roots.encode(bytes(arg), Form::Plain))));
     let mut out: Vec<PathBuf> = asked.out.iter().map(|place| invocation.cwd.join(place)).collect();
     fields.extend(out.iter().map(|place| ("out", roots.encode_path(bytes(place)))));

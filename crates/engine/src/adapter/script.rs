@@ -87,7 +87,6 @@ pub fn action(
 
     let mut fields =
         vec![("program", digest.hex().into_bytes()), ("directory", roots.encode_path(bytes(&invocation.cwd)))];
-    fields.extend(invocation.directory_name().map(|name| ("directory-name", bytes(name).to_vec())));
     for arg in args.iter().skip(2) {
         fields.push(("argument", roots.encode(bytes(arg), Form::Plain)));
     }

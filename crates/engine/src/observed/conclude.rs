@@ -212,8 +212,12 @@ impl Reading<'_> {
     }
 
     fn environment(&mut self, variables: &Variables) {
+        let asks_for_pwd = self.variables.contains_key(&b"PWD"[..]);
         if self.environment > EnvUse::ByName {
             self.inputs.insert(Input::EnvAll);
+        }
+        if self.environment > EnvUse::ByName || asks_for_pwd {
+            self.inputs.insert(Input::DirectoryName);
         }
         if self.environment == EnvUse::Whole {
             // It may use any value in any way: places in the workspace bind.
