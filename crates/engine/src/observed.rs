@@ -97,6 +97,10 @@ struct Reading<'a> {
     variables: BTreeMap<Vec<u8>, bool>,
     /// How the environment was read beside by name.
     environment: EnvUse,
+    /// How Rust programs read it, by their paths.
+    env_uses: HashMap<Vec<u8>, EnvUse>,
+    /// What the build made and a compiler loaded: the user's own code, too.
+    macros: BTreeSet<Vec<u8>>,
     /// The user's own code asked for the working directory or a canonical path: it may use it in any way.
     asked_where: bool,
     parents: HashMap<PathBuf, PathBuf>,
@@ -140,6 +144,8 @@ pub fn read(
         left: left(world.invocation, world.roots),
         variables: BTreeMap::new(),
         environment: EnvUse::ByName,
+        env_uses: HashMap::new(),
+        macros: BTreeSet::new(),
         asked_where: false,
         parents: HashMap::new(),
         absent_dirs: HashMap::new(),
@@ -148,58 +154,15 @@ pub fn read(
         path: world.invocation.value(b"PATH").unwrap_or_default(),
         jobserver: jobserver(world),
     };
-    let mut env_uses: HashMap<Vec<u8>, EnvUse> = HashMap::new();
-    let mut macros: BTreeSet<Vec<u8>> = BTreeSet::new();
     let traits: Vec<_> = trace.programs.iter().map(|program| programs::traits_of(path(program.exe))).collect();
     let mut taken: HashSet<Look> = HashSet::with_capacity(trace.records.len());
     for (index, record) in trace.records.iter().enumerate() {
-        let exe = trace.program_of(index).exe;
         let traits = traits[trace.owner_of(index)];
         let look = look(record, traits);
         if look.as_ref().is_some_and(|look| taken.contains(look)) {
             continue;
         }
-        match record.kind {
-            Touch::Getenv if traits.asks_by_name || env_use_of(exe, &mut env_uses) < EnvUse::Whole => {
-                *reading.variables.entry(record.a.to_vec()).or_default() |= programs::is_rust_binary(path(exe))
-                    || action.kind != Kind::BuildScript && reading.in_build(record.b);
-            }
-            Touch::Start if !traits.asks_by_name => {
-                reading.environment = reading.environment.max(env_use_of(exe, &mut env_uses));
-            }
-            Touch::Clock if action.allow_clock => {}
-            // A compiler puts times into words only for `__DATE__` and its siblings.
-            Touch::Clock
-                if record.flags & flag::RENDERED != 0 && traits.asks_by_name && traits.clock_reads != programs::ANY =>
-            {
-                return Err(Why::new(Reason::Clock, path(exe).display()));
-            }
-            Touch::Clock if is_compiler(exe) && record.arg as usize <= reading.clock_reads_of_rustc(trace, index) => {}
-            Touch::Clock if record.arg as u32 > traits.clock_reads => {
-                return Err(Why::new(Reason::Clock, path(exe).display()));
-            }
-            // What comes in by a stream has no name to look at again. (A source is read and kept by the adapter.)
-            Touch::Open if action.kind == Kind::Cc && record.flags & flag::WRITE == 0 && is_stream(record.a) => {
-                return Err(Why::new(Reason::SpecialInput, path(record.a).display()));
-            }
-            Touch::Native => drop(reading.inputs.insert(Input::Processor)),
-            Touch::Machine if !programs::asks_for_machine(path(exe)) || reading.in_build(record.a) => {
-                reading.inputs.insert(Input::Machine);
-            }
-            Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(record.a))),
-            Touch::Where if action.kind == Kind::BuildScript => {
-                reading.asked_where |= programs::is_rust_binary(path(exe));
-            }
-            Touch::Where if action.kind == Kind::Command => reading.asked_where |= !traits.asks_by_name,
-            Touch::Where => reading.asked_where |= reading.in_build(record.a),
-            Touch::Loaded if action.kind != Kind::BuildScript && reading.in_build(record.a) => {
-                macros.insert(record.a.to_vec());
-            }
-            Touch::Open if record.a.starts_with(b"/proc/") && record.a.ends_with(b"/environ") => {
-                reading.environment = EnvUse::Whole;
-            }
-            _ => {}
-        }
+        reading.judge(trace, index, traits)?;
         if !failed_exec(trace, index) && !only_held(trace, index) {
             reading.traits = traits;
             let (a, b) = (reading.by_one_name(record.a), reading.by_one_name(record.b));
@@ -217,7 +180,7 @@ pub fn read(
     if action.kind == Kind::Command && action.args.iter().any(|arg| bytes(arg).ends_with(b"=native")) {
         reading.inputs.insert(Input::Processor);
     }
-    for file in &macros {
+    for file in &reading.macros {
         reading.environment = reading.environment.max(programs::env_use(path(file)));
     }
     if bytes(&action.program).iter().all(|b| *b != b'/') {
@@ -287,15 +250,62 @@ fn search_path<'t>(trace: &Trace<'t>, index: usize) -> Option<&'t [u8]> {
     later.filter(|r| r.pid == record.pid).take(64).find(|r| r.kind == Touch::SearchPath).map(|r| r.a)
 }
 
-/// Build scripts' real programs are Rust: their symbols tell. Others that are not in the table may read all.
-fn env_use_of(exe: &[u8], known: &mut HashMap<Vec<u8>, EnvUse>) -> EnvUse {
-    if !programs::is_rust_binary(path(exe)) {
-        return EnvUse::Whole;
-    }
-    *known.entry(exe.to_vec()).or_insert_with(|| programs::env_use(path(exe)))
-}
-
 impl Reading<'_> {
+    /// What a record says of the environment, the clock, the network, the machine and places; or that nothing is stored.
+    fn judge(&mut self, trace: &Trace, index: usize, traits: Traits) -> Result<(), Why> {
+        let (record, exe) = (&trace.records[index], trace.program_of(index).exe);
+        match record.kind {
+            Touch::Getenv if traits.asks_by_name || self.env_use_of(exe) < EnvUse::Whole => {
+                *self.variables.entry(record.a.to_vec()).or_default() |= programs::is_rust_binary(path(exe))
+                    || self.action.kind != Kind::BuildScript && self.in_build(record.b);
+            }
+            Touch::Start if !traits.asks_by_name => {
+                self.environment = self.environment.max(self.env_use_of(exe));
+            }
+            Touch::Clock if self.action.allow_clock => {}
+            // A compiler puts times into words only for `__DATE__` and its siblings.
+            Touch::Clock
+                if record.flags & flag::RENDERED != 0 && traits.asks_by_name && traits.clock_reads != programs::ANY =>
+            {
+                return Err(Why::new(Reason::Clock, path(exe).display()));
+            }
+            Touch::Clock if is_compiler(exe) && record.arg as usize <= self.clock_reads_of_rustc(trace, index) => {}
+            Touch::Clock if record.arg as u32 > traits.clock_reads => {
+                return Err(Why::new(Reason::Clock, path(exe).display()));
+            }
+            // What comes in by a stream has no name to look at again. (A source is read and kept by the adapter.)
+            Touch::Open if self.action.kind == Kind::Cc && record.flags & flag::WRITE == 0 && is_stream(record.a) => {
+                return Err(Why::new(Reason::SpecialInput, path(record.a).display()));
+            }
+            Touch::Native => drop(self.inputs.insert(Input::Processor)),
+            Touch::Machine if !programs::asks_for_machine(path(exe)) || self.in_build(record.a) => {
+                self.inputs.insert(Input::Machine);
+            }
+            Touch::Net => return Err(Why::new(Reason::Network, String::from_utf8_lossy(record.a))),
+            Touch::Where if self.action.kind == Kind::BuildScript => {
+                self.asked_where |= programs::is_rust_binary(path(exe));
+            }
+            Touch::Where if self.action.kind == Kind::Command => self.asked_where |= !traits.asks_by_name,
+            Touch::Where => self.asked_where |= self.in_build(record.a),
+            Touch::Loaded if self.action.kind != Kind::BuildScript && self.in_build(record.a) => {
+                self.macros.insert(record.a.to_vec());
+            }
+            Touch::Open if record.a.starts_with(b"/proc/") && record.a.ends_with(b"/environ") => {
+                self.environment = EnvUse::Whole;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Build scripts' real programs are Rust: their symbols tell. Others that are not in the table may read all.
+    fn env_use_of(&mut self, exe: &[u8]) -> EnvUse {
+        if !programs::is_rust_binary(path(exe)) {
+            return EnvUse::Whole;
+        }
+        *self.env_uses.entry(exe.to_vec()).or_insert_with(|| programs::env_use(path(exe)))
+    }
+
     fn in_build(&self, p: &[u8]) -> bool {
         matches!(self.world.roots.innermost(p), Some(Root::Build | Root::BuildReal))
     }

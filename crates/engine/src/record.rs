@@ -40,58 +40,19 @@ struct Taken {
     leaked: BTreeSet<Root>,
 }
 
+fn failed(error: io::Error) -> Why {
+    Why::new(Reason::StoreFailed, error)
+}
+
 impl Session<'_> {
     /// Stores the result of a run that succeeded. Returns the entry's key, or why there is none.
     pub(crate) fn record(&self, action: &Action, world: &World, weak: &Digest, ran: &Ran) -> Result<Digest, Why> {
-        if ran.stdout.len().max(ran.stderr.len()) > STREAM_LIMIT {
-            return Err(Reason::LongStream.into());
-        }
-        if [&ran.stdout, &ran.stderr].iter().any(|s| s.contains(&kache_key::MARK)) {
-            return Err(Why::new(Reason::SpecialOutput, "a zero byte was printed"));
-        }
-        let left = |blind| match blind {
-            Blind::Running { path } => Why::new(Reason::LeftRunning, kache_os::path(&path).display()),
-            _ => Why::new(Reason::Blind, blind),
-        };
-        let trace = ran.trace.as_ref().map(|file| file.read().map_err(left)).transpose()?;
-        if !ran.silent {
-            return Err(Reason::LeftRunning.into());
-        }
-        let (set, written) = match &trace {
-            Some(trace) => {
-                let root = trace.programs[0].exe;
-                if action.program.is_absolute() && !kache_observe::is_program(bytes(&action.program), root) {
-                    return Err(Why::new(Reason::Blind, action.program.display()));
-                }
-                let variables = Variables::of(action, self.settings, world);
-                let seen = observed::read(action, world, trace, ran.started, &variables)?;
-                (seen.path_set, seen.written)
-            }
-            None if self.settings.observe => return Err(Why::new(Reason::Blind, "the observer could not be placed")),
-            None if action.kind == Kind::Cc => (declared_cc::path_set(action, world, ran.started)?, Vec::new()),
-            None => (declared::path_set(action, world, ran.started, self.settings)?, Vec::new()),
-        };
-        let same = if action.kind == Kind::Cc { twins(world, &set)? } else { Vec::new() };
-        let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
+        let (PathSet { mut inputs, .. }, written) = self.seen(action, world, ran)?;
+        let same = if action.kind == Kind::Cc { twins(world, &inputs)? } else { Vec::new() };
         self.install_script(action).map_err(failed)?;
         let Taken { found: mut outputs, mut leaked } = self.outputs(action, world, &written, ran)?;
         self.bound_inlined(&mut outputs).map_err(failed)?;
-        let form = if action.json { Form::Json } else { Form::Plain };
-        let checkout = action.roots.of_checkout();
-        let [stdout, stderr] = [&ran.stdout, &ran.stderr].map(|stream| {
-            let stored = checkout.encode(stream, form);
-            leaked.extend(scanned(action).leaks(&stored));
-            self.keep(stored).map_err(failed)
-        });
-        let (stdout, stderr) = (stdout?, stderr?);
-        let entry = Entry {
-            outputs: outputs.iter().map(|f| f.output.clone()).collect(),
-            stdout,
-            stderr,
-            tool_ms: ran.tool_ms,
-            boot: kache_os::boot_id(),
-        };
-        let mut inputs = set.inputs;
+        let entry = self.entry(action, &outputs, ran, &mut leaked).map_err(failed)?;
         inputs.extend(leaked.into_iter().map(Input::Place));
         inputs.extend(same);
         let asks = || match action.kind {
@@ -109,7 +70,75 @@ impl Session<'_> {
         }
         inputs.sort();
         inputs.dedup();
-        let mut set = self.bind(weak, world, PathSet { inputs, bound: None }, &entry);
+        let set = self.bind(weak, world, PathSet { inputs, bound: None }, &entry);
+        let strong = self.publish(action, world, weak, set, &entry, may_tell).map_err(failed)?;
+        for found in &outputs {
+            self.remember_output(action, found);
+        }
+        Ok(strong)
+    }
+
+    /// What the run read, and which files it wrote (as far as it was seen), or why its result is not stored.
+    fn seen(&self, action: &Action, world: &World, ran: &Ran) -> Result<(PathSet, Vec<PathBuf>), Why> {
+        if ran.stdout.len().max(ran.stderr.len()) > STREAM_LIMIT {
+            return Err(Reason::LongStream.into());
+        }
+        if [&ran.stdout, &ran.stderr].iter().any(|s| s.contains(&kache_key::MARK)) {
+            return Err(Why::new(Reason::SpecialOutput, "a zero byte was printed"));
+        }
+        let left = |blind| match blind {
+            Blind::Running { path } => Why::new(Reason::LeftRunning, kache_os::path(&path).display()),
+            _ => Why::new(Reason::Blind, blind),
+        };
+        let trace = ran.trace.as_ref().map(|file| file.read().map_err(left)).transpose()?;
+        if !ran.silent {
+            return Err(Reason::LeftRunning.into());
+        }
+        match &trace {
+            Some(trace) => {
+                let root = trace.programs[0].exe;
+                if action.program.is_absolute() && !kache_observe::is_program(bytes(&action.program), root) {
+                    return Err(Why::new(Reason::Blind, action.program.display()));
+                }
+                let variables = Variables::of(action, self.settings, world);
+                let seen = observed::read(action, world, trace, ran.started, &variables)?;
+                Ok((seen.path_set, seen.written))
+            }
+            None if self.settings.observe => Err(Why::new(Reason::Blind, "the observer could not be placed")),
+            None if action.kind == Kind::Cc => Ok((declared_cc::path_set(action, world, ran.started)?, Vec::new())),
+            None => Ok((declared::path_set(action, world, ran.started, self.settings)?, Vec::new())),
+        }
+    }
+
+    /// The entry of these outputs and what the run said; the roots that the streams name are added to `leaked`.
+    fn entry(&self, action: &Action, outputs: &[Found], ran: &Ran, leaked: &mut BTreeSet<Root>) -> io::Result<Entry> {
+        let form = if action.json { Form::Json } else { Form::Plain };
+        let checkout = action.roots.of_checkout();
+        let [stdout, stderr] = [&ran.stdout, &ran.stderr].map(|stream| {
+            let stored = checkout.encode(stream, form);
+            leaked.extend(scanned(action).leaks(&stored));
+            self.keep(stored)
+        });
+        Ok(Entry {
+            outputs: outputs.iter().map(|f| f.output.clone()).collect(),
+            stdout: stdout?,
+            stderr: stderr?,
+            tool_ms: ran.tool_ms,
+            boot: kache_os::boot_id(),
+        })
+    }
+
+    /// Puts the entry under its strong fingerprint, what it came from beside it, and the path set last: who finds that
+    /// finds all. `may_tell`: the entry of a bound set may be asked whether it has to be ([`Session::lift`]).
+    fn publish(
+        &self,
+        action: &Action,
+        world: &World,
+        weak: &Digest,
+        mut set: PathSet,
+        entry: &Entry,
+        may_tell: bool,
+    ) -> io::Result<Digest> {
         let mut states: Vec<(String, State)> = Vec::with_capacity(set.inputs.len());
         let strong = set.strong(weak, &mut |input| {
             let state = world.state(input);
@@ -132,12 +161,9 @@ impl Session<'_> {
             fields: action.describe(),
             inputs: states,
         };
-        self.store.put_inputs(&strong, &about).map_err(failed)?;
-        self.store.put_entry(&strong, &entry).map_err(failed)?;
-        self.store.add_path_set(weak, set).map_err(failed)?;
-        for found in &outputs {
-            self.remember_output(action, found);
-        }
+        self.store.put_inputs(&strong, &about)?;
+        self.store.put_entry(&strong, entry)?;
+        self.store.add_path_set(weak, set)?;
         Ok(strong)
     }
 
@@ -250,7 +276,6 @@ impl Session<'_> {
         (place, kind): (PathBuf, FileKind),
         taken: &mut Taken,
     ) -> Result<(), Why> {
-        let failed = |e: io::Error| Why::new(Reason::StoreFailed, e);
         let path = world.roots.encode_path(bytes(&place));
         let shared = is_shared(action, &place) && !keeps_old_time(&place, ran);
         let kind = match kind {
@@ -428,9 +453,9 @@ fn keeps_old_time(library: &Path, ran: &Ran) -> bool {
 
 /// Of a compile, files of equal content that may be included once only: the compilers take two for one if they are the
 /// same file (clang), or have the same time (gcc). By which links they are the same is an input.
-fn twins(world: &World, set: &PathSet) -> Result<Vec<Input>, Why> {
+fn twins(world: &World, inputs: &[Input]) -> Result<Vec<Input>, Why> {
     let mut by_content: BTreeMap<Vec<u8>, Vec<(&Vec<u8>, PathBuf)>> = BTreeMap::new();
-    for input in &set.inputs {
+    for input in inputs {
         let (Input::Path(stored), State::File { digest, .. }) = (input, world.state(input)) else { continue };
         let Some(place) = world.place(stored) else { continue };
         by_content.entry(digest.as_bytes().to_vec()).or_default().push((stored, place));
