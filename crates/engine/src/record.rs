@@ -254,7 +254,7 @@ impl Session<'_> {
     fn tree(&self, action: &Action, world: &World, ran: &Ran, dir: &Path, taken: &mut Taken) -> Result<(), Why> {
         let mut names = match kache_os::list(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(|e| Why::new(Reason::StoreFailed, e))?,
+            other => other.map_err(failed)?,
         };
         names.sort();
         for (name, kind) in names {
